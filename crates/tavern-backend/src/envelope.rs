@@ -1,0 +1,39 @@
+//! What is published: the message and everything that travels with it.
+
+use std::time::Duration;
+
+use crate::{EventName, Lane, MessageId, Payload, Scope, Topic};
+
+/// A message and what travels with it.
+///
+/// Its JSON form is `topic,data,scope?,ttl?,id?,event?` in this order, empty fields left out,
+/// `ttl` in milliseconds; unknown fields are ignored on input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageEnvelope {
+    /// Where it goes.
+    pub topic: Topic,
+    /// What it says.
+    pub data: Payload,
+    /// Who may see it; `None` for everybody who is unscoped.
+    pub scope: Option<Scope>,
+    /// How long it is worth delivering, counted from its acceptance; `None` for ever.
+    pub ttl: Option<Duration>,
+    /// The publisher's own id, unique per lane.
+    pub id: Option<MessageId>,
+    /// The SSE event name; `None` for the browser's default, `message`.
+    pub event: Option<EventName>,
+}
+
+impl MessageEnvelope {
+    /// A message for everybody who is unscoped, without expiry, id or event name.
+    #[must_use]
+    pub fn new(topic: Topic, data: impl Into<Payload>) -> Self {
+        Self { topic, data: data.into(), scope: None, ttl: None, id: None, event: None }
+    }
+
+    /// The lane it goes to.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane { topic: self.topic.clone(), scope: self.scope.clone() }
+    }
+}

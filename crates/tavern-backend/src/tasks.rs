@@ -1,0 +1,64 @@
+//! Owned tasks: each is joined when its owner closes.
+
+use std::fmt;
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The tasks of one owner, with the token that tells them to end.
+///
+/// Dropping it tells them to end without waiting for it; [`Tasks::close`] waits.
+#[derive(Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    token: CancellationToken,
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks").field("running", &self.tracker.len()).finish()
+    }
+}
+
+impl Tasks {
+    /// No tasks yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The token that [`Tasks::cancel`] and [`Tasks::close`] trigger.
+    #[must_use]
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// Runs `task` until it ends; it should watch [`Tasks::token`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tracker.spawn(task);
+    }
+
+    /// Tells all tasks to end, and does not wait for it.
+    pub fn cancel(&self) {
+        self.token.cancel();
+    }
+
+    /// Tells all tasks to end and waits until they have.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the tasks stay told; calling again waits for the rest.
+    pub async fn close(&self) {
+        self.token.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
