@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use crate::{EventName, Lane, MessageId, Payload, Scope, Topic};
 
+mod json;
+
 /// A message and what travels with it.
 ///
-/// Its JSON form is `topic,data,scope?,ttl?,id?,event?` in this order, empty fields left out,
-/// `ttl` in milliseconds; unknown fields are ignored on input.
+/// Its JSON form is `topic,data,scope?,ttl?,id?,event?` in this order, empty fields left out, `ttl`
+/// in milliseconds from 1 (0 is none); unknown fields are ignored on input. An empty scope is
+/// refused: it is never a broadcast. Any serde format works; [`to_json`](Self::to_json) writes the
+/// bytes that Go's `encoding/json` writes of the same envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageEnvelope {
     /// Where it goes.
@@ -16,7 +20,8 @@ pub struct MessageEnvelope {
     pub data: Payload,
     /// Who may see it; `None` for everybody who is unscoped.
     pub scope: Option<Scope>,
-    /// How long it is worth delivering, counted from its acceptance; `None` for ever.
+    /// How long it is worth delivering, counted from its acceptance; `None` for ever. Stored and
+    /// sent in whole milliseconds, rounded up, at least 1.
     pub ttl: Option<Duration>,
     /// The publisher's own id, unique per lane.
     pub id: Option<MessageId>,
@@ -36,4 +41,13 @@ impl MessageEnvelope {
     pub fn lane(&self) -> Lane {
         Lane { topic: self.topic.clone(), scope: self.scope.clone() }
     }
+
+    /// The TTL as it is stored. A TTL under a millisecond must not become 0, which means none.
+    pub(crate) fn ttl_millis(&self) -> Option<u64> {
+        let millis = |ttl: Duration| ttl.as_nanos().div_ceil(1_000_000).max(1);
+        self.ttl.map(|ttl| u64::try_from(millis(ttl)).unwrap_or(u64::MAX))
+    }
 }
+
+#[cfg(test)]
+mod tests;

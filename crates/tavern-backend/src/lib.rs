@@ -22,6 +22,7 @@ mod payload;
 mod position;
 mod retention;
 mod tasks;
+pub mod wire;
 
 pub use backend::{Append, Backend, BackendInfo, Published, Rejection};
 pub use bus::{BackendStats, Bus, BusFeed};
