@@ -210,9 +210,10 @@ fn restart_forgets_the_stream_but_not_the_last_event_id() {
     assert_eq!(seen[0].data.as_deref(), Some("b"));
     assert_eq!((seen[0].event.as_deref(), &*seen[0].last_event_id), (None, "1"));
 
+    // A line feed is a line of its own in the new stream, so that what follows is no byte order mark.
     let _ = items(&mut parser, b"data:c\r");
     parser.restart();
-    assert_eq!(blocks(&mut parser, "\ndata:d\n\n")[0].data.as_deref(), Some("d"));
+    assert_eq!(blocks(&mut parser, "\n\u{feff}data:d\n\n"), []);
 }
 
 #[test]
