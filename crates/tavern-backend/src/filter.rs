@@ -1,7 +1,8 @@
 //! Which topics a subscriber wants.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,9 +11,47 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::name::check_segments;
 use crate::{Invalid, Topic};
 
+mod automaton;
+mod set;
+
+use automaton::Automaton;
+
+pub use set::FilterSet;
+
 /// A topic, or a pattern of topics: `*` stands for one segment, `**` for zero or more.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicFilter(Arc<str>);
+///
+/// Only a whole segment is a wildcard. In `orders-*` or `a/***` the stars stand for themselves, as
+/// they may in a topic. Reserved topics, whose first segment begins with `$`, are matched by their
+/// own name only and by no wildcard: see [`Topic::is_reserved`].
+///
+/// Matching takes one step for each segment of the topic, whatever the pattern. Filters are equal
+/// if their texts are; a clone costs a reference count.
+///
+/// ```
+/// use tavern_backend::{Topic, TopicFilter};
+///
+/// let orders = TopicFilter::new("orders/**")?;
+/// assert!(orders.matches(&Topic::new("orders")?));
+/// assert!(orders.matches(&Topic::new("orders/7/lines")?));
+/// assert!(!TopicFilter::new("orders/*")?.matches(&Topic::new("orders/7/lines")?));
+/// # Ok::<(), tavern_backend::Invalid>(())
+/// ```
+#[derive(Clone)]
+pub struct TopicFilter {
+    text: Arc<str>,
+    pattern: Pattern,
+}
+
+/// How the text is compared with a topic.
+#[derive(Clone)]
+enum Pattern {
+    /// No wildcard: the text is a topic.
+    Exact,
+    /// `*` only: segment by segment.
+    Single,
+    /// With `**`.
+    Multi(Arc<Automaton>),
+}
 
 impl TopicFilter {
     /// Parses and validates.
@@ -23,37 +62,90 @@ impl TopicFilter {
     pub fn new(text: impl AsRef<str>) -> Result<Self, Invalid> {
         let text = text.as_ref();
         check_segments(text).map_err(|reason| Invalid::new("topic filter", reason))?;
-        Ok(Self(Arc::from(text)))
+        let mut pattern = Pattern::Exact;
+        for segment in text.split('/') {
+            match segment {
+                "**" => {
+                    pattern = Pattern::Multi(Arc::new(Automaton::new(text)));
+                    break;
+                }
+                "*" => pattern = Pattern::Single,
+                _ => {}
+            }
+        }
+        Ok(Self { text: Arc::from(text), pattern })
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The one topic it matches, if it has no wildcard.
     #[must_use]
     pub fn as_topic(&self) -> Option<Topic> {
-        Topic::new(&*self.0).ok()
+        self.is_exact().then(|| Topic::from_checked(Arc::clone(&self.text)))
+    }
+
+    /// Whether it has no wildcard, and so matches one topic only.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        matches!(self.pattern, Pattern::Exact)
     }
 
     /// Whether it matches `topic`.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
-        *self.0 == *topic.as_str()
+        match &self.pattern {
+            Pattern::Exact => *self.text == *topic.as_str(),
+
+            Pattern::Single | Pattern::Multi(_) if topic.is_reserved() => false,
+            Pattern::Single => {
+                let mut segments = topic.segments();
+                let fit = |s: &str| segments.next().is_some_and(|t| s == "*" || s == t);
+                self.text.split('/').all(fit) && segments.next().is_none()
+            }
+            Pattern::Multi(automaton) => automaton.accepts(topic.segments()),
+        }
+    }
+}
+
+impl PartialEq for TopicFilter {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for TopicFilter {}
+
+impl PartialOrd for TopicFilter {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TopicFilter {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for TopicFilter {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
 impl fmt::Display for TopicFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for TopicFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(&*self.text, f)
     }
 }
 
@@ -93,19 +185,19 @@ impl From<&Self> for TopicFilter {
 
 impl From<Topic> for TopicFilter {
     fn from(topic: Topic) -> Self {
-        Self(Arc::from(topic.as_str()))
+        Self { text: topic.into_shared(), pattern: Pattern::Exact }
     }
 }
 
 impl From<&Topic> for TopicFilter {
     fn from(topic: &Topic) -> Self {
-        Self(Arc::from(topic.as_str()))
+        topic.clone().into()
     }
 }
 
 impl Serialize for TopicFilter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(&self.text)
     }
 }
 
@@ -116,55 +208,5 @@ impl<'de> Deserialize<'de> for TopicFilter {
     }
 }
 
-/// A set of filters, asked whether any of them matches: exact topics by hash, wildcards one by one.
-#[derive(Debug, Clone, Default)]
-pub struct FilterSet {
-    exact: HashMap<Topic, ()>,
-    wild: Vec<TopicFilter>,
-}
-
-impl FilterSet {
-    /// Adds a filter; `false` if it was there.
-    pub fn insert(&mut self, filter: TopicFilter) -> bool {
-        if let Some(topic) = filter.as_topic() {
-            return self.exact.insert(topic, ()).is_none();
-        }
-        if self.wild.contains(&filter) {
-            return false;
-        }
-        self.wild.push(filter);
-        true
-    }
-
-    /// Takes a filter out; `false` if it was not there.
-    pub fn remove(&mut self, filter: &TopicFilter) -> bool {
-        if let Some(topic) = filter.as_topic() {
-            return self.exact.remove(&topic).is_some();
-        }
-        let before = self.wild.len();
-        self.wild.retain(|f| f != filter);
-        self.wild.len() < before
-    }
-
-    /// Whether any filter matches `topic`.
-    #[must_use]
-    pub fn matches(&self, topic: &Topic) -> bool {
-        self.exact.contains_key(topic) || self.wild.iter().any(|f| f.matches(topic))
-    }
-
-    /// Whether there is no filter in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.wild.is_empty()
-    }
-}
-
-impl FromIterator<TopicFilter> for FilterSet {
-    fn from_iter<I: IntoIterator<Item = TopicFilter>>(filters: I) -> Self {
-        let mut set = Self::default();
-        for filter in filters {
-            set.insert(filter);
-        }
-        set
-    }
-}
+#[cfg(test)]
+mod tests;

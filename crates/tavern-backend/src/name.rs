@@ -139,6 +139,15 @@ name! {
 }
 
 impl Topic {
+    /// A topic whose text was checked as part of a filter.
+    pub(crate) fn from_checked(text: Arc<str>) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn into_shared(self) -> Arc<str> {
+        self.0
+    }
+
     /// The segments, left to right; at least one.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
