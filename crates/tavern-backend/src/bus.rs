@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::backend::DynBackend;
 use crate::{
-    Append, Backend, BackendInfo, Feed, FeedEvent, Head, HealthWatch, Lane, MessageEnvelope,
-    MessageId, NodeId, Origin, Page, Position, Publication, Published, ReadQuery, Result,
-    TopicFilter,
+    Append, Backend, BackendInfo, Feed, FeedEvent, Head, HealthWatch, Lane, MemoryBackend,
+    MessageEnvelope, MessageId, NodeId, Origin, Page, Position, Publication, Published, ReadQuery,
+    Result, TopicFilter,
 };
 
 /// What went through a [`Bus`], counted once, by the handle.
@@ -55,6 +55,12 @@ impl Bus {
                 received: Arc::default(),
             }),
         }
+    }
+
+    /// A handle to a new log in this process, with the default rules: see [`MemoryBackend`].
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::new(MemoryBackend::new())
     }
 
     /// Facts about the backend.

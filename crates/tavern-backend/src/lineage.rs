@@ -44,10 +44,39 @@ pub enum Place {
 }
 
 impl Lineage {
+    /// How many forks are remembered.
+    pub const MAX_FORKS: usize = 256;
+
     /// A log in its first epoch.
     #[must_use]
     pub fn first(epoch: Epoch) -> Self {
         Self { epoch, forks: Vec::new() }
+    }
+
+    /// Opens `epoch` behind the current one, which ends at `at`. The oldest fork is forgotten where
+    /// there are [`Lineage::MAX_FORKS`]; positions of that epoch are unknown from then on.
+    pub fn fork(&mut self, epoch: Epoch, at: u64) {
+        let parent = std::mem::replace(&mut self.epoch, epoch);
+        self.forks.insert(0, Fork { parent, at, lost_through: at });
+        self.forks.truncate(Self::MAX_FORKS);
+    }
+
+    /// Raises [`Fork::lost_through`] of the forks that cut off `known`, a position that was given
+    /// out once. Returns whether that changed anything.
+    pub fn learn(&mut self, known: Position) -> bool {
+        let Some(oldest) = self.forks.iter().position(|fork| fork.parent == known.epoch) else {
+            return false;
+        };
+        let (mut seq, mut changed) = (known.seq, false);
+        for fork in self.forks[..=oldest].iter_mut().rev() {
+            if seq > fork.lost_through {
+                fork.lost_through = seq;
+                changed = true;
+            }
+            // What lies above the fork is not in the epochs that came after it.
+            seq = seq.min(fork.at);
+        }
+        changed
     }
 
     /// Finds `position` in the current epoch, whose head is `head`.

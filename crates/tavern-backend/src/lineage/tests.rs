@@ -47,3 +47,40 @@ fn the_lowest_of_several_ends_counts() {
 fn a_stranger_is_unknown() {
     assert_eq!(lineage().locate(Position::new(e(9), 1), 160), Place::Unknown);
 }
+
+#[test]
+fn a_fork_ends_the_current_epoch_where_it_stands() {
+    let mut lineage = Lineage::first(e(1));
+    lineage.fork(e(2), 95);
+    lineage.fork(e(3), 150);
+    lineage.forks[1].lost_through = 100;
+    assert_eq!(lineage, self::lineage());
+    for n in 4..1000 {
+        lineage.fork(e(n), 150);
+    }
+    assert_eq!((lineage.epoch, lineage.forks.len()), (e(999), Lineage::MAX_FORKS));
+    assert_eq!(lineage.forks[0].parent, e(998));
+    assert_eq!(lineage.locate(Position::new(e(1), 1), 160), Place::Unknown);
+}
+
+#[test]
+fn a_known_position_beyond_a_fork_raises_what_was_lost() {
+    let mut lineage = lineage();
+    for (epoch, seq) in [(3, 999), (2, 150), (1, 100), (9, 999)] {
+        assert!(!lineage.learn(Position::new(e(epoch), seq)), "{epoch}-{seq}");
+    }
+    assert_eq!(lineage, self::lineage());
+    assert!(lineage.learn(Position::new(e(2), 151)));
+    assert_eq!(lineage.forks[0].lost_through, 151);
+    assert!(lineage.learn(Position::new(e(1), 101)));
+    assert_eq!(lineage.forks[1].lost_through, 101);
+}
+
+#[test]
+fn what_a_later_and_lower_fork_cut_off_is_raised_there() {
+    let mut lineage = Lineage::first(e(1));
+    lineage.fork(e(2), 95);
+    lineage.fork(e(3), 90);
+    assert!(lineage.learn(Position::new(e(1), 93)));
+    assert_eq!(lineage.forks.iter().map(|f| f.lost_through).collect::<Vec<_>>(), [93, 95]);
+}
