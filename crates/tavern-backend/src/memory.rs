@@ -251,6 +251,3 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

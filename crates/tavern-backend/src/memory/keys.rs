@@ -72,3 +72,6 @@ impl Keys {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
