@@ -66,6 +66,12 @@ impl Stage {
         within("a node opens", opening)
     }
 
+    /// Lets go of a node, for a case that drops it itself.
+    pub fn forget(&self, node: &Node) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.retain(|other| other.bus().node() != node.bus().node());
+    }
+
     /// Closes all nodes.
     #[track_caller]
     pub fn close(&self) -> impl Future<Output = ()> + use<> {

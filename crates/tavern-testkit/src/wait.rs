@@ -47,7 +47,10 @@ pub fn within<F: Future>(what: &str, future: F) -> impl Future<Output = F::Outpu
 ///
 /// After [`patience`], naming `what` and the place that asked.
 #[track_caller]
-pub fn eventually(what: &str, mut ready: impl FnMut() -> bool) -> impl Future<Output = ()> {
+pub fn eventually<R>(what: &str, mut ready: R) -> impl Future<Output = ()> + use<R>
+where
+    R: FnMut() -> bool,
+{
     within(what, async move {
         while !ready() {
             tokio::time::sleep(Duration::from_millis(3)).await;

@@ -129,6 +129,21 @@ impl Node {
         })
     }
 
+    /// The data of all entries that the log keeps, in order.
+    ///
+    /// # Panics
+    ///
+    /// If the backend fails.
+    #[track_caller]
+    pub fn texts(&self) -> impl Future<Output = Vec<String>> + use<> {
+        let reading = self.read_all();
+        async {
+            let pages = reading.await;
+            let entries = pages.iter().flat_map(|page| &page.entries);
+            entries.map(|entry| entry.envelope().data.as_str().to_owned()).collect()
+        }
+    }
+
     /// Waits until the log's clock has passed this node's last entry by `age`.
     ///
     /// # Panics

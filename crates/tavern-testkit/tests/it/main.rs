@@ -1,0 +1,4 @@
+//! The suite against the memory backend, and against backends broken on purpose.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod memory;
