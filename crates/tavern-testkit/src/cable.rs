@@ -23,6 +23,8 @@ use state::{Reads, State};
 #[derive(Clone)]
 pub struct Cable {
     shared: Arc<Shared>,
+    /// Beside what the tasks share: a node that is dropped takes its backend with it at once.
+    bus: Bus,
 }
 
 /// How often each call was made since the start, failed ones included.
@@ -60,7 +62,6 @@ struct Counts {
 }
 
 struct Shared {
-    bus: Bus,
     health: HealthCell,
     counts: Counts,
     /// Guards what the hand does now; never held across an await.
@@ -130,9 +131,9 @@ impl Cable {
 
     async fn confirm(&self, filters: &[TopicFilter]) -> Result<Position> {
         if filters.is_empty() {
-            return Ok(self.shared.bus.head().await?.position);
+            return Ok(self.bus.head().await?.position);
         }
-        self.shared.bus.add_interest(filters).await
+        self.bus.add_interest(filters).await
     }
 
     /// Loses the next `n` messages pushed, with the link up.

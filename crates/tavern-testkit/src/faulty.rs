@@ -15,6 +15,8 @@ pub enum Fault {
     DropsFromPages,
     /// Pages have no floors and no horizon.
     ForgetsFloors,
+    /// Pages tell a floor just below the oldest entry of each lane.
+    FloorsBelowTheOldest,
     /// Pages have one entry each, whatever was asked.
     TinyPages,
     /// Pages hold entries of all topics, whatever was asked.
@@ -84,6 +86,46 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::DropsFromPages,
+        Self::ForgetsFloors,
+        Self::FloorsBelowTheOldest,
+        Self::TinyPages,
+        Self::IgnoresFilters,
+        Self::IgnoresLimits,
+        Self::KeepsForever,
+        Self::ForgetsKeys,
+        Self::ForgetsIds,
+        Self::SharesIds,
+        Self::ReversesBatches,
+        Self::TearsBatches,
+        Self::IgnoresScope,
+        Self::IgnoresTtl,
+        Self::RestartsTtl,
+        Self::IgnoresEventNames,
+        Self::TruncatesData,
+        Self::TidiesData,
+        Self::FoldsTopics,
+        Self::EchoesLive,
+        Self::RepeatsLive,
+        Self::ConfirmsTooEarly,
+        Self::LosesInterest,
+        Self::SkipsEntries,
+        Self::SwapsNeighbours,
+        Self::StaleHead,
+        Self::ReusesEpoch,
+        Self::OwnEpoch,
+        Self::ForgetsKnown,
+        Self::PretendsLive,
+        Self::LosesStored,
+        Self::NeverFinds,
+        Self::SurvivesClose,
+        Self::HangsOnClose,
+        Self::FeedsTwice,
+        Self::PanicsOnDrop,
+    ];
+
     /// A backend that works but for this.
     #[must_use]
     pub fn into_backend(self, bus: Bus) -> impl Backend {

@@ -63,7 +63,6 @@ impl Cabled {
         };
         let info = bus.info().clone();
         let shared = Arc::new(Shared {
-            bus,
             health,
             counts: Counts::default(),
             state: Mutex::new(State::new()),
@@ -71,8 +70,8 @@ impl Cabled {
             gates: watch::Sender::new(0),
         });
         let tasks = Tasks::new();
-        tasks.spawn(mirror_health(Arc::clone(&shared), tasks.token().clone()));
-        let cable = Cable { shared };
+        tasks.spawn(mirror_health(Arc::clone(&shared), bus.health(), tasks.token().clone()));
+        let cable = Cable { shared, bus };
         let ends = tasks.token().clone().drop_guard();
         (Self { info, cable: cable.clone(), tasks, _ends: ends }, cable)
     }
@@ -132,7 +131,7 @@ impl Backend for Cabled {
         if take_one(&mut self.shared().state().fail_publishes) {
             return Err(Error::unavailable("the cable failed the publish"));
         }
-        let published = self.shared().bus.append(append).await?;
+        let published = self.cable.bus.append(append).await?;
         let mut state = self.shared().state();
         if state.cuts != cuts || take_one(&mut state.lose_answers) {
             return Err(Error::outcome_unknown("the cable lost the answer"));
@@ -145,13 +144,13 @@ impl Backend for Cabled {
         // Before it is confirmed: a caller that gives up half-way must take it out again.
         self.shared().state().interest.extend(filters.iter().cloned());
         self.gate(cuts, |state| state.hold_subscribes).await?;
-        let head = self.shared().bus.add_interest(filters).await?;
+        let head = self.cable.bus.add_interest(filters).await?;
         self.back(cuts, head)
     }
 
     async fn unsubscribe(&self, filters: &[TopicFilter]) -> Result<()> {
         let cuts = self.through(&self.shared().counts.unsubscribe)?;
-        self.shared().bus.remove_interest(filters).await?;
+        self.cable.bus.remove_interest(filters).await?;
         let mut state = self.shared().state();
         for filter in filters {
             state.interest.remove(filter);
@@ -161,7 +160,7 @@ impl Backend for Cabled {
     }
 
     fn feed(&self) -> Result<Feed> {
-        let inner = self.shared().bus.feed()?;
+        let inner = self.cable.bus.feed()?;
         let (sender, feed) = Feed::channel(256);
         let shared = Arc::clone(&self.cable.shared);
         self.tasks.spawn(pump(shared, inner, sender, self.tasks.token().clone()));
@@ -176,7 +175,7 @@ impl Backend for Cabled {
             return Err(Error::unavailable("the cable failed the read"));
         }
         self.gate(cuts, |state| matches!(state.reads, Reads::Hang)).await?;
-        let mut page = self.shared().bus.read(query).await?;
+        let mut page = self.cable.bus.read(query).await?;
         let spoil = self.shared().state().spoil.clone();
         if let Some(spoil) = spoil {
             let (bad, good): (Vec<Arc<Entry>>, _) = page.entries.drain(..).partition(|e| spoil(e));
@@ -189,18 +188,18 @@ impl Backend for Cabled {
 
     async fn find(&self, lane: &Lane, id: &MessageId) -> Result<Option<u64>> {
         let cuts = self.through(&self.shared().counts.find)?;
-        let found = self.shared().bus.find(lane, id).await?;
+        let found = self.cable.bus.find(lane, id).await?;
         self.back(cuts, found)
     }
 
     async fn head(&self) -> Result<Head> {
         let cuts = self.through(&self.shared().counts.head)?;
-        let head = self.shared().bus.head().await?;
+        let head = self.cable.bus.head().await?;
         self.back(cuts, head)
     }
 
     async fn close(&self) -> Result<()> {
-        let closed = self.shared().bus.close().await;
+        let closed = self.cable.bus.close().await;
         self.shared().health.set_closed();
         self.tasks.close().await;
         closed

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tavern_backend::{BusFeed, FeedEvent};
+use tavern_backend::{BusFeed, FeedEvent, HealthWatch};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -42,8 +42,11 @@ pub(super) async fn pump(
 }
 
 /// Shows the engine's own health through the cable.
-pub(super) async fn mirror_health(shared: Arc<Shared>, closed: CancellationToken) {
-    let mut inner = shared.bus.health();
+pub(super) async fn mirror_health(
+    shared: Arc<Shared>,
+    mut inner: HealthWatch,
+    closed: CancellationToken,
+) {
     loop {
         let health = tokio::select! {
             () = closed.cancelled() => return,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tavern_backend::{
-    Append, Bus, Entry, Epoch, FeedEvent, Head, Lane, Lineage, MessageId, Page, Payload, Position,
+    Append, Bus, Entry, Epoch, FeedEvent, Floor, Head, Lane, Lineage, MessageId, Page, Payload, Position,
     Publication, Published, Topic, TopicFilter,
 };
 use tokio::time::Instant;
@@ -114,6 +114,16 @@ pub(super) fn page(fault: Fault, memory: &mut Memory, mut page: Page) -> Page {
         Fault::ForgetsFloors => {
             page.floors.clear();
             page.horizon = 0;
+        }
+        Fault::FloorsBelowTheOldest => {
+            page.floors.clear();
+            for entry in &page.entries {
+                let (lane, seq) = (entry.lane(), entry.position.seq - 1);
+                let told = page.floors.iter().any(|floor| floor.lane == lane);
+                if !told && seq > page.after {
+                    page.floors.push(Floor { lane, seq });
+                }
+            }
         }
         Fault::TinyPages => {
             if let Some(entry) = page.entries.first() {
