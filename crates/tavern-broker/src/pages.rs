@@ -1,0 +1,241 @@
+//! History for resuming subscribers: aligned pages, read once for all who need them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tavern_backend::{Bus, Epoch, Error, FilterSet, Lane, Page, ReadQuery};
+
+use crate::counters::Tallies;
+use crate::frame::Frame;
+
+/// Seqs of a page of everything.
+const PAGE: u64 = 128;
+/// Where pages of some topics begin, for who comes from far: at multiples of this, to be shared.
+const FAR_PAGE: u64 = 8_192;
+/// How far behind the head a reader may be to be served with pages of everything.
+const NEAR: u64 = 64 * PAGE;
+/// Entries of a page of some topics.
+const FAR_ENTRIES: usize = 512;
+
+type Answer = Result<Arc<HistoryPage>, Arc<Error>>;
+type Call = Shared<BoxFuture<'static, Answer>>;
+
+/// The page cache, bounded in bytes, oldest read first out.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    bus: Bus,
+    tallies: Arc<Tallies>,
+    budget: usize,
+    /// Guards the cache only; calls run outside of it.
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    pages: HashMap<Key, Held>,
+    order: VecDeque<(Key, u64)>,
+    bytes: usize,
+    reads: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    call: Call,
+    read: u64,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    epoch: Epoch,
+    /// The filters' text; empty for everything.
+    filters: Arc<str>,
+    after: u64,
+    to: u64,
+}
+
+/// A page with its entries encoded, once for all who read it.
+#[derive(Debug)]
+pub(crate) struct HistoryPage {
+    pub(crate) page: Page,
+    /// By seq.
+    pub(crate) items: Vec<HistoryItem>,
+}
+
+/// Something in a page.
+#[derive(Debug, Clone)]
+pub(crate) enum HistoryItem {
+    Frame(u64, Arc<Frame>),
+    Undecodable(u64, Option<Lane>),
+}
+
+impl HistoryItem {
+    pub(crate) fn seq(&self) -> u64 {
+        match self {
+            Self::Frame(seq, _) | Self::Undecodable(seq, _) => *seq,
+        }
+    }
+}
+
+impl HistoryPage {
+    fn new(mut page: Page) -> Self {
+        let frames = page
+            .entries
+            .drain(..)
+            .map(|entry| HistoryItem::Frame(entry.position.seq, Arc::new(Frame::entry(&entry))));
+        let mut items: Vec<_> = frames.collect();
+        let unreadable = page.undecodable.drain(..);
+        items.extend(unreadable.map(|(seq, lane)| HistoryItem::Undecodable(seq, lane)));
+        items.sort_by_key(HistoryItem::seq);
+        Self { page, items }
+    }
+
+    fn weight(&self) -> usize {
+        let items: usize = self
+            .items
+            .iter()
+            .map(|item| match item {
+                HistoryItem::Frame(_, frame) => frame.weight(),
+                HistoryItem::Undecodable(..) => 64,
+            })
+            .sum();
+        items + self.page.floors.len() * 96 + 512
+    }
+}
+
+/// What a reader wants of history.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) filters: Arc<FilterSet>,
+    /// The same as text: equal for equal sets.
+    pub(crate) key: Arc<str>,
+}
+
+impl Pages {
+    pub(crate) fn new(bus: Bus, budget: usize, tallies: Arc<Tallies>) -> Arc<Self> {
+        Arc::new(Self { bus, tallies, budget, cache: Mutex::default() })
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A page that speaks of `seq + 1` on, read after the call if it had not been read before.
+    /// `head` is the log's head as last known: it decides how far there is to go.
+    ///
+    /// The page may begin below `seq`, and ends above it unless the log does not.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        seq: u64,
+        head: u64,
+        wanted: &Wanted,
+    ) -> Answer {
+        if head.saturating_sub(seq) <= NEAR {
+            let page = self.aligned(epoch, seq, PAGE, None).await?;
+            // A list of floors that was cut says nothing: ask for these topics alone.
+            if page.page.floors_complete {
+                return Ok(page);
+            }
+        }
+        self.aligned(epoch, seq, FAR_PAGE, Some(wanted)).await
+    }
+
+    async fn aligned(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        seq: u64,
+        size: u64,
+        wanted: Option<&Wanted>,
+    ) -> Answer {
+        let after = seq - seq % size;
+        // Pages of some topics end where they are full, wherever that is.
+        let to = if wanted.is_some() { u64::MAX } else { after.saturating_add(size) };
+        let page = self.page(epoch, after, to, wanted).await?;
+        if page.page.to > seq || page.page.epoch != epoch {
+            return Ok(page);
+        }
+        // It was cut short below the reader, by its bounds or by the head of that moment.
+        self.page(epoch, seq, to, wanted).await
+    }
+
+    async fn page(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        after: u64,
+        to: u64,
+        wanted: Option<&Wanted>,
+    ) -> Answer {
+        let filters = wanted.map_or_else(|| Arc::from(""), |wanted| Arc::clone(&wanted.key));
+        let key = Key { epoch, filters, after, to };
+        let call = {
+            let mut cache = self.cache();
+            if let Some(held) = cache.pages.get(&key) {
+                self.tallies.page_hits.one();
+                held.call.clone()
+            } else {
+                cache.reads += 1;
+                let read = cache.reads;
+                let call = self.call(&key, read, wanted);
+                cache.pages.insert(key.clone(), Held { call: call.clone(), read, bytes: 0 });
+                call
+            }
+        };
+        call.await
+    }
+
+    fn call(self: &Arc<Self>, key: &Key, read: u64, wanted: Option<&Wanted>) -> Call {
+        let mut query = ReadQuery::range(key.after, key.to);
+        query = match wanted {
+            Some(wanted) => query.with_filters(Arc::clone(&wanted.filters)).with_limit(FAR_ENTRIES),
+            None => query.with_limit(usize::try_from(PAGE).unwrap_or(usize::MAX)),
+        };
+        let (pages, key) = (Arc::clone(self), key.clone());
+        async move {
+            pages.tallies.page_reads.one();
+            let limit = query.limit;
+            let answer = pages.bus.read(query).await.map(|page| {
+                let full =
+                    page.epoch == key.epoch && (page.to >= key.to || page.entries.len() >= limit);
+                (full, Arc::new(HistoryPage::new(page)))
+            });
+            let full = answer.as_ref().ok().filter(|(full, _)| *full).map(|(_, page)| page);
+            pages.finish(key, read, full.map(|page| page.weight()));
+            answer.map(|(_, page)| page).map_err(Arc::new)
+        }
+        .boxed()
+        .shared()
+    }
+
+    /// Keeps a page that will not grow; others were for those who waited for them.
+    fn finish(&self, key: Key, read: u64, full: Option<usize>) {
+        let mut guard = self.cache();
+        let cache = &mut *guard;
+        let Some(held) = cache.pages.get_mut(&key).filter(|held| held.read == read) else { return };
+        let Some(bytes) = full else {
+            cache.pages.remove(&key);
+            return;
+        };
+        held.bytes = bytes;
+        cache.bytes += held.bytes;
+        cache.order.push_back((key, read));
+        while cache.bytes > self.budget {
+            let Some((key, read)) = cache.order.pop_front() else { break };
+            if cache.pages.get(&key).is_some_and(|held| held.read == read)
+                && let Some(held) = cache.pages.remove(&key)
+            {
+                cache.bytes = cache.bytes.saturating_sub(held.bytes);
+            }
+        }
+    }
+
+    /// Forgets everything: the log forked.
+    pub(crate) fn clear(&self) {
+        let mut cache = self.cache();
+        cache.pages.clear();
+        cache.order.clear();
+        cache.bytes = 0;
+    }
+}

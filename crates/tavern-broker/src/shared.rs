@@ -1,0 +1,117 @@
+//! What the parts of one node share.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tavern_backend::{Bus, Head, Retention, Scope, Tasks, Topic};
+
+use crate::clock::LogClock;
+use crate::config::BrokerConfig;
+use crate::counters::Tallies;
+use crate::delivery::GapReason;
+use crate::event::Event;
+use crate::heads::Heads;
+use crate::interest::Interest;
+use crate::pages::Pages;
+use crate::ring::Ring;
+
+/// Why a snapshot is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotReason {
+    /// A client begins: it has no state yet.
+    Connect,
+    /// A client has missed entries, for this reason.
+    Gap(GapReason),
+}
+
+/// A question to the application: what is the state of this topic now?
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SnapshotRequest {
+    /// The topic.
+    pub topic: Topic,
+    /// The subscriber's scope.
+    pub scope: Option<Scope>,
+    /// Why it is asked.
+    pub reason: SnapshotReason,
+}
+
+pub(crate) type SnapshotFn =
+    dyn Fn(SnapshotRequest) -> BoxFuture<'static, Option<Event>> + Send + Sync;
+
+/// One node: everything its tasks and subscriptions share.
+pub(crate) struct Node {
+    pub(crate) bus: Bus,
+    pub(crate) config: BrokerConfig,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) interest: Arc<Interest>,
+    pub(crate) heads: Heads,
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) clock: Arc<LogClock>,
+    pub(crate) tallies: Arc<Tallies>,
+    pub(crate) tasks: Tasks,
+    pub(crate) snapshot: Option<Box<SnapshotFn>>,
+    /// What the log said of itself last.
+    known: Mutex<Option<Arc<Head>>>,
+    /// What was last found that this version cannot read; the node is not ready since.
+    unreadable: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("bus", &self.bus)
+            .field("ring", &self.ring)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    pub(crate) fn new(
+        bus: Bus,
+        config: BrokerConfig,
+        snapshot: Option<Box<SnapshotFn>>,
+    ) -> Arc<Self> {
+        let tallies = Arc::new(Tallies::default());
+        let clock = Arc::new(LogClock::new());
+        Arc::new(Self {
+            ring: Arc::new(Ring::new(config.ring_bytes)),
+            interest: Arc::new(Interest::new(config.linger)),
+            heads: Heads::new(bus.clone(), Arc::clone(&clock)),
+            pages: Pages::new(bus.clone(), config.page_cache_bytes, Arc::clone(&tallies)),
+            clock,
+            tallies,
+            tasks: Tasks::new(),
+            snapshot,
+            known: Mutex::new(None),
+            unreadable: Mutex::new(None),
+            bus,
+            config,
+        })
+    }
+
+    /// What the log said of itself last; `None` until it was reached once.
+    pub(crate) fn known(&self) -> Option<Arc<Head>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn learn(&self, head: Arc<Head>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+    }
+
+    /// The retention rules in force, as far as known.
+    pub(crate) fn retention(&self) -> Option<Arc<Retention>> {
+        self.known().map(|head| Arc::clone(&head.retention))
+    }
+
+    pub(crate) fn unreadable(&self) -> Option<String> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn found_unreadable(&self, what: String) {
+        tracing::error!(%what, "the log holds an entry that this version cannot read");
+        *self.unreadable.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+    }
+}

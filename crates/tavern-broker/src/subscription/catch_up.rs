@@ -1,0 +1,236 @@
+//! From history to the ring.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tavern_backend::{Cursor, Head, Place, Position};
+use tokio::sync::mpsc;
+
+use super::gaps::{End, Replay};
+use super::{Handover, Wish};
+use crate::backoff::Backoff;
+use crate::delivery::{Delivery, GapReason, Truncated};
+use crate::interest::{Interested, Lows};
+use crate::pages::{HistoryItem, HistoryPage};
+use crate::ring::{Follow, Following};
+
+/// How long to wait for the ring before history is asked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A stretch of a stream that needs the backend.
+pub(super) struct Trip {
+    pub(super) wish: Arc<Wish>,
+    pub(super) lows: Lows,
+    follow: Follow,
+    sender: mpsc::Sender<Vec<Delivery>>,
+}
+
+impl Trip {
+    pub(super) fn new(
+        wish: &Arc<Wish>,
+        following: &Following,
+        interested: &Interested,
+        sender: mpsc::Sender<Vec<Delivery>>,
+    ) -> Self {
+        let (wish, follow) = (Arc::clone(wish), following.follow.clone());
+        Self { wish, lows: interested.lows(), follow, sender }
+    }
+
+    /// Hands deliveries to the stream, as fast as the client takes them.
+    pub(super) async fn send(&self, batch: Vec<Delivery>) {
+        if !batch.is_empty() {
+            // The receiver goes away only together with this future.
+            drop(self.sender.send(batch).await);
+        }
+    }
+
+    /// The log's head as asked now, however long that takes.
+    pub(super) async fn head(&self) -> Arc<Head> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.wish.node.heads.now().await {
+                Ok(head) => return head,
+                Err(error) => tracing::debug!(%error, "a stream waits for the log"),
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    /// Delivers history behind `position` until the ring can go on.
+    pub(super) async fn go(
+        self,
+        mut position: Position,
+        replay: Option<Box<Replay>>,
+        reason: GapReason,
+    ) -> Handover {
+        let replays = replay.is_some();
+        let mut replay = replay.unwrap_or_default();
+        let mut kept = Kept::new(&self.wish, &replay);
+        let mut backoff = Backoff::default();
+        let mut progress = self.wish.node.ring.progress();
+        loop {
+            if kept.is_some() && position.seq >= replay.until {
+                self.give_out(&mut kept, &mut replay).await;
+            }
+            progress.mark_unchanged();
+            if kept.is_none()
+                && self.lows.low().is_some_and(|low| position.seq >= low)
+                && let Some(at) = self.wish.node.ring.enter(&self.follow, position)
+            {
+                return Handover { at, position, replay: replays.then_some(replay) };
+            }
+            let head = self.wish.node.known().map_or(0, |head| head.position.seq);
+            let head = head.max(replay.until);
+            let pages = &self.wish.node.pages;
+            let page = match pages.get(position.epoch, position.seq, head, &self.wish.wanted).await
+            {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::debug!(%error, "a stream waits for history");
+                    tokio::time::sleep(backoff.next()).await;
+                    continue;
+                }
+            };
+            backoff.reset();
+            if page.page.epoch != position.epoch {
+                position = self.cross(position, &mut replay).await;
+                continue;
+            }
+            let before = position.seq;
+            position = self.deliver(&page, position, &mut replay, &mut kept, reason).await;
+            if position.seq == before {
+                // At the log's head, and the ring not there yet.
+                drop(tokio::time::timeout(LOOK_AGAIN, progress.changed()).await);
+            }
+        }
+    }
+
+    /// The log went over to another epoch under the reader.
+    async fn cross(&self, position: Position, replay: &mut Replay) -> Position {
+        let head = self.head().await;
+        let (seq, gap) = match head.lineage.locate(position, head.position.seq) {
+            Place::At { seq, lost } => (seq, lost.is_some()),
+            Place::Beyond { fork } => (fork, true),
+            Place::Unknown => (head.position.seq, true),
+        };
+        if gap {
+            let last = Cursor(position).to_string();
+            self.tell_gap(replay, GapReason::Epoch, last, self.wish.all_topics()).await;
+        }
+        // Floors told in the other epoch say nothing about seqs of this one.
+        replay.told.clear();
+        Position::new(head.position.epoch, seq)
+    }
+
+    async fn deliver(
+        &self,
+        page: &HistoryPage,
+        position: Position,
+        replay: &mut Replay,
+        kept: &mut Option<Kept>,
+        reason: GapReason,
+    ) -> Position {
+        self.tell_floors(page, position, replay, reason).await;
+        let mut here = position;
+        let mut out = Vec::new();
+        for item in page.items.iter().filter(|item| item.seq() > position.seq) {
+            if item.seq() > replay.until
+                && let Some(end) = replay.end(Position::new(here.epoch, here.seq.max(replay.until)))
+                && kept.is_none()
+            {
+                out.push(end);
+            }
+            match item {
+                HistoryItem::Frame(seq, frame) => {
+                    here.seq = *seq;
+                    let wanted = self.wish.wants(&frame.envelope.lane());
+                    if !wanted || replay.is_bridged(frame, *seq) {
+                        continue;
+                    }
+                    let Some(message) = self.wish.message(frame) else { continue };
+                    if let Some(kept) = kept {
+                        kept.keep(message, replay);
+                    } else {
+                        replay.delivered += 1;
+                        out.push(message);
+                    }
+                }
+                HistoryItem::Undecodable(seq, lane) => {
+                    if lane.as_ref().is_none_or(|lane| self.wish.wants(lane)) {
+                        let topics = lane.as_ref().map(|lane| vec![lane.topic.to_string()]);
+                        let topics = topics.unwrap_or_else(|| self.wish.all_topics());
+                        replay.open_gaps += 1;
+                        let last = Cursor(here).to_string();
+                        out.push(self.wish.gap(GapReason::Format, last, topics));
+                    }
+                    here.seq = *seq;
+                }
+            }
+        }
+        self.send(out).await;
+        Position::new(position.epoch, position.seq.max(page.page.to))
+    }
+
+    /// Tells what was removed above `position` of the lanes this subscriber follows.
+    async fn tell_floors(
+        &self,
+        page: &HistoryPage,
+        position: Position,
+        replay: &mut Replay,
+        reason: GapReason,
+    ) {
+        if replay.end == End::Cursor {
+            // It asked for what there is: what is not there any more is no gap.
+            return;
+        }
+        let page = &page.page;
+        let mut topics = Vec::new();
+        for floor in page.floors.iter().filter(|floor| floor.seq > position.seq) {
+            if self.wish.wants(&floor.lane) && replay.told.get(&floor.lane) < Some(&floor.seq) {
+                replay.told.insert(floor.lane.clone(), floor.seq);
+                topics.push(floor.lane.topic.to_string());
+            }
+        }
+        if page.horizon > position.seq && page.horizon > replay.told_horizon {
+            replay.told_horizon = page.horizon;
+            topics = self.wish.all_topics();
+        }
+        if !topics.is_empty() {
+            self.tell_gap(replay, reason, Cursor(position).to_string(), topics).await;
+        }
+    }
+
+    /// Ends a replay that was kept back: its newest part, and what was left out before it.
+    async fn give_out(&self, kept: &mut Option<Kept>, replay: &mut Replay) {
+        let Some(Kept { messages, dropped, .. }) = kept.take() else { return };
+        let delivered = u64::try_from(messages.len()).unwrap_or(u64::MAX);
+        (replay.delivered, replay.dropped) = (delivered, dropped);
+        if dropped > 0 {
+            self.send(vec![Delivery::Truncated(Truncated { delivered, dropped })]).await;
+        }
+        self.send(messages.into()).await;
+    }
+}
+
+/// The newest part of a replay with a maximum.
+struct Kept {
+    most: usize,
+    messages: VecDeque<Delivery>,
+    dropped: u64,
+}
+
+impl Kept {
+    fn new(wish: &Wish, replay: &Replay) -> Option<Self> {
+        let most = wish.node.config.max_replay?;
+        (replay.end != End::Nothing).then(|| Self { most, messages: VecDeque::new(), dropped: 0 })
+    }
+
+    fn keep(&mut self, message: Delivery, _replay: &mut Replay) {
+        self.messages.push_back(message);
+        if self.messages.len() > self.most {
+            self.messages.pop_front();
+            self.dropped += 1;
+        }
+    }
+}

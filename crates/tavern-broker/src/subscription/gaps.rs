@@ -1,0 +1,104 @@
+//! What a stream knows of its own replay and gaps.
+
+use std::collections::HashMap;
+
+use tavern_backend::{Lane, Topic};
+
+use super::Wish;
+use crate::delivery::{Delivery, Gap, GapReason, Message, Reconnected, Snapshot};
+use crate::frame::Frame;
+use crate::shared::{SnapshotReason, SnapshotRequest};
+use tavern_backend::{Cursor, Position};
+
+/// What the client is told at the end of a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum End {
+    /// Nothing (any more).
+    #[default]
+    Nothing,
+    /// Where it stands: it began with the oldest.
+    Cursor,
+    /// How the resume went.
+    Reconnected,
+}
+
+/// A replay under way: what the client will be told when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    /// It ends once everything up to this seq has been delivered.
+    pub(super) until: u64,
+    pub(super) end: End,
+    pub(super) delivered: u64,
+    pub(super) dropped: u64,
+    /// Gaps that no snapshot bridges.
+    pub(super) open_gaps: u64,
+    /// Topics whose state was sent as a snapshot taken at this seq: what is older is in it.
+    pub(super) bridged: HashMap<Topic, u64>,
+    /// Floors that were told, by lane.
+    pub(super) told: HashMap<Lane, u64>,
+    /// The horizon that was told.
+    pub(super) told_horizon: u64,
+}
+
+impl Replay {
+    /// Whether a snapshot of its topic holds an entry already.
+    pub(super) fn is_bridged(&self, frame: &Frame, seq: u64) -> bool {
+        self.bridged.get(&frame.envelope.topic).is_some_and(|taken| seq <= *taken)
+    }
+
+    /// What the client is told at the end of the replay, once.
+    pub(super) fn end(&mut self, position: Position) -> Option<Delivery> {
+        match std::mem::take(&mut self.end) {
+            End::Nothing => None,
+            End::Cursor => Some(Delivery::Cursor(Cursor(position))),
+            End::Reconnected => Some(Delivery::Reconnected(Reconnected {
+                delivered: self.delivered,
+                dropped: self.dropped,
+                complete: self.open_gaps == 0 && self.dropped == 0,
+                cursor: Cursor(position),
+            })),
+        }
+    }
+}
+
+impl Wish {
+    /// Whether a lane is one this subscriber follows.
+    pub(super) fn wants(&self, lane: &Lane) -> bool {
+        lane.scope == self.scope && self.wanted.filters.matches(&lane.topic)
+    }
+
+    /// The filters as text: the topics of a gap that may concern any of them.
+    pub(super) fn all_topics(&self) -> Vec<String> {
+        self.filters.iter().map(ToString::to_string).collect()
+    }
+
+    /// A gap event, counted.
+    pub(super) fn gap(&self, reason: GapReason, last: String, topics: Vec<String>) -> Delivery {
+        self.node.tallies.gaps.one();
+        Delivery::Gap(Gap { reason, last_event_id: last, topics })
+    }
+
+    /// A message of this subscriber, unless it has expired.
+    pub(super) fn message(&self, frame: &std::sync::Arc<Frame>) -> Option<Delivery> {
+        let expired = frame.expires.is_some_and(|expires| expires <= self.node.clock.now());
+        (!expired).then(|| Delivery::Message(Message(std::sync::Arc::clone(frame))))
+    }
+
+    /// Asks the application for the state of `topic`.
+    pub(super) async fn snapshot(&self, topic: Topic, reason: SnapshotReason) -> Option<Delivery> {
+        let ask = self.node.snapshot.as_ref()?;
+        let request = SnapshotRequest { topic: topic.clone(), scope: self.scope.clone(), reason };
+        let envelope = match ask(request).await?.into_envelope(topic) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::error!(%error, "a snapshot was refused: the gap stays open");
+                return None;
+            }
+        };
+        Some(Delivery::Snapshot(Snapshot {
+            topic: envelope.topic,
+            data: envelope.data,
+            event: envelope.event,
+        }))
+    }
+}

@@ -1,0 +1,204 @@
+//! Reading the ring.
+
+use std::task::{Poll, Waker};
+
+use tavern_backend::Position;
+use tokio::sync::mpsc;
+
+use super::catch_up::Trip;
+use super::{Away, State, Subscription};
+use crate::delivery::{Degraded, Delivery, GapReason};
+use crate::marker::Marker;
+use crate::ring::{Got, Read};
+
+impl Subscription {
+    /// Takes what the ring has. Pending if that is nothing; ready if it is worth looking again.
+    pub(super) fn poll_live(&mut self, out: &mut Vec<Delivery>, max: usize) -> Poll<()> {
+        let Some(position) = self.position else {
+            self.state = State::Ended;
+            return Poll::Ready(());
+        };
+        let mut got = std::mem::take(&mut self.got);
+        let mut lost_live = false;
+        let ring = &self.wish.node.ring;
+        let follow = &self.following.follow;
+        let read = ring.read(follow, self.at, position.seq, max, &mut got, &mut lost_live);
+        if lost_live {
+            let reason = GapReason::Slow;
+            out.push(self.wish.gap(reason, self.last_id(), self.wish.all_topics()));
+        }
+        for got in got.drain(..) {
+            self.take(got, out);
+        }
+        self.got = got;
+        match read {
+            Read::More { at } => {
+                self.at = at;
+                Poll::Ready(())
+            }
+            Read::Drained { at, position, closing } => {
+                self.at = at;
+                self.drained(position, out);
+                if closing {
+                    self.end(out);
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            }
+            Read::Fallen { .. } => {
+                self.fall();
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// While the stream opens or catches up: messages of live topics, which need no position.
+    pub(super) fn read_live_topics(&mut self, out: &mut Vec<Delivery>, max: usize) {
+        let mut got = std::mem::take(&mut self.got);
+        let ring = &self.wish.node.ring;
+        let follow = &self.following.follow;
+        let mut lost_live = false;
+        loop {
+            let read = ring.read(follow, self.at, u64::MAX, max, &mut got, &mut lost_live);
+            self.at = match read {
+                Read::More { at } | Read::Drained { at, .. } | Read::Fallen { base: at } => at,
+            };
+            for got in got.drain(..) {
+                match got {
+                    Got::Live(_, frame) => out.extend(self.wish.message(&frame)),
+                    Got::Marker(_, marker) => self.health(&marker, out),
+                    // It has a place in the log, and comes once this stream has one.
+                    Got::Entry(_) => {}
+                }
+            }
+            if matches!(read, Read::Drained { .. }) {
+                break;
+            }
+        }
+        if lost_live {
+            out.push(self.wish.gap(GapReason::Slow, self.last_id(), self.wish.all_topics()));
+        }
+        self.got = got;
+    }
+
+    fn take(&mut self, got: Got, out: &mut Vec<Delivery>) {
+        match got {
+            Got::Entry(frame) => {
+                let (Some(entry), Some(here)) = (frame.position, self.position) else { return };
+                // At or below the cursor the client has it: this node lagged behind another.
+                if entry.seq <= here.seq {
+                    return;
+                }
+                self.end_replay_before(entry.seq, out);
+                self.position = Some(Position::new(here.epoch, entry.seq));
+                let mut bridged = false;
+                if let Some(replay) = &mut self.replay {
+                    bridged = replay.is_bridged(&frame, entry.seq);
+                }
+                if bridged {
+                    return;
+                }
+                let message = self.wish.message(&frame);
+                if let (Some(replay), Some(_)) = (&mut self.replay, &message) {
+                    replay.delivered += 1;
+                }
+                out.extend(message);
+            }
+            Got::Live(offset, frame) if offset >= self.live_from => {
+                out.extend(self.wish.message(&frame));
+            }
+            Got::Marker(offset, marker) => self.pass(&marker, offset >= self.live_from, out),
+            Got::Live(..) => {}
+        }
+    }
+
+    fn pass(&mut self, marker: &Marker, new: bool, out: &mut Vec<Delivery>) {
+        match marker {
+            Marker::Gap { reason, lanes } => {
+                let topics: Vec<_> = match lanes {
+                    None => self.wish.all_topics(),
+                    Some(lanes) => lanes
+                        .iter()
+                        .filter(|lane| self.wish.wants(lane))
+                        .map(|lane| lane.topic.to_string())
+                        .collect(),
+                };
+                if !topics.is_empty() {
+                    out.push(self.wish.gap(*reason, self.last_id(), topics));
+                }
+            }
+            Marker::Fork { epoch, at, lost, known } => {
+                let Some(here) = self.position else { return };
+                if here.epoch == *epoch {
+                    return;
+                }
+                let last = self.last_id();
+                let seq = if *known { here.seq.min(*at) } else { *at };
+                self.position = Some(Position::new(*epoch, seq));
+                if *lost || !known || here.seq > *at {
+                    out.push(self.wish.gap(GapReason::Epoch, last, self.wish.all_topics()));
+                }
+            }
+            Marker::Degraded { .. } | Marker::Recovered { .. } if new => self.health(marker, out),
+            Marker::Degraded { .. } | Marker::Recovered { .. } => {}
+        }
+    }
+
+    fn health(&self, marker: &Marker, out: &mut Vec<Delivery>) {
+        let backend = self.wish.node.bus.info().name;
+        match marker {
+            Marker::Degraded { since } => {
+                out.push(Delivery::Degraded(Degraded { backend, since: since.elapsed() }));
+            }
+            Marker::Recovered { after } => {
+                out.push(Delivery::Recovered(Degraded { backend, since: *after }));
+            }
+            Marker::Gap { .. } | Marker::Fork { .. } => {}
+        }
+    }
+
+    /// The ring has no more for this reader up to `ring`.
+    fn drained(&mut self, ring: Option<Position>, out: &mut Vec<Delivery>) {
+        let (Some(ring), Some(here)) = (ring, self.position) else { return };
+        if ring.epoch == here.epoch && ring.seq > here.seq {
+            self.position = Some(ring);
+        }
+        let Some(here) = self.position else { return };
+        let Some(until) = self.replay.as_ref().map(|replay| replay.until) else { return };
+        if here.seq >= until {
+            self.end_replay_before(until.saturating_add(1), out);
+            return;
+        }
+        let ring = &self.wish.node.ring;
+        ring.await_watermark(until, &self.following.signal);
+        // It may have come that far between the look and the registration.
+        if ring.position().is_some_and(|ring| ring.seq >= until) {
+            self.following.signal.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Something behind the replay is about to be delivered: the replay ends before it.
+    fn end_replay_before(&mut self, seq: u64, out: &mut Vec<Delivery>) {
+        let (Some(replay), Some(here)) = (&mut self.replay, self.position) else { return };
+        if seq > replay.until {
+            out.extend(replay.end(Position::new(here.epoch, here.seq.max(replay.until))));
+            self.replay = None;
+        }
+    }
+
+    /// What it wants left the ring unread: goes on from history.
+    fn fall(&mut self) {
+        let Some(position) = self.position else { return };
+        self.wish.node.tallies.fell_off.one();
+        let (sender, deliveries) = mpsc::channel(2);
+        let trip = Trip::new(&self.wish, &self.following, &self.interested, sender);
+        let work = Box::pin(trip.go(position, self.replay.take(), GapReason::Slow));
+        self.state = State::Away(Away { work, deliveries, done: None });
+    }
+
+    pub(super) fn last_id(&self) -> String {
+        self.position
+            .map(|position| tavern_backend::Cursor(position).to_string())
+            .unwrap_or_default()
+    }
+}
