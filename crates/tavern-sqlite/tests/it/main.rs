@@ -1,0 +1,5 @@
+//! The backend on real files, and on real processes where it matters.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod basics;
+mod kit;
