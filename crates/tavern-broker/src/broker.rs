@@ -62,7 +62,6 @@ impl Drop for Shared {
 
 impl Broker {
     /// A broker in the making.
-    #[must_use]
     pub fn builder() -> BrokerBuilder {
         BrokerBuilder::default()
     }

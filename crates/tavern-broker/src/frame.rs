@@ -26,6 +26,11 @@ impl Frame {
         Self::new(envelope, None, expires)
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_test(envelope: MessageEnvelope, position: Option<Position>) -> Self {
+        Self::new(envelope, position, None)
+    }
+
     fn new(
         mut envelope: MessageEnvelope,
         position: Option<Position>,

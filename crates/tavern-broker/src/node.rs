@@ -160,10 +160,8 @@ impl Reader {
             FeedEvent::LinkLost { reason } => {
                 tracing::warn!(%reason, "the link to the backend was lost");
             }
-            FeedEvent::LinkRestored { head } => {
-                if head.epoch == self.epoch {
-                    self.sequencer.reach(head.seq);
-                }
+            FeedEvent::LinkRestored { head } if head.epoch == self.epoch => {
+                self.sequencer.reach(head.seq);
             }
             // A newer contract's event that this reader does not know changes nothing it promises:
             // what it may have carried is found by counting.

@@ -213,3 +213,6 @@ impl State {
         self.slots.get(index::to_usize(offset.checked_sub(self.base)?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,6 @@ impl Sequencer {
         self.pending.insert(from, step);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,7 @@ impl Reader {
 
     fn fill(&mut self, page: &Page, to: u64) {
         self.node.tallies.repairs.one();
-        if page.to >= self.sequencer.watermark() + 1 {
+        if page.to > self.sequencer.watermark() {
             self.repair.failing_since = None;
             self.repair.backoff.reset();
         }

@@ -107,7 +107,7 @@ impl State {
     fn touch(&mut self, frame: &Frame, touched: &mut Touched) -> usize {
         let lane = self.lane(&frame.envelope.lane());
         let offset = self.end();
-        let State { lanes, groups, .. } = self;
+        let Self { lanes, groups, .. } = self;
         let state = &mut lanes[lane];
         state.index.offsets.push_back(offset);
         if touched.lanes.last() != Some(&lane) {
@@ -178,7 +178,7 @@ impl State {
             if let Some(seq) = entry {
                 self.evicted_seq = self.evicted_seq.max(seq);
             }
-            let State { lanes, groups, .. } = self;
+            let Self { lanes, groups, .. } = self;
             lanes[lane].index.evict(offset, entry);
             for group in &lanes[lane].groups {
                 groups[*group].index.evict(offset, entry);
