@@ -9,8 +9,11 @@ use crate::Stage;
 pub mod feed;
 pub mod fork;
 pub mod history;
+pub mod interest;
 pub mod life;
 pub mod log;
+pub mod loss;
+pub mod order;
 
 /// One case, as data.
 #[derive(Clone, Copy)]
@@ -90,6 +93,42 @@ macro_rules! __cases {
                 close_during_calls,
                 the_feed_is_taken_once,
                 dropped_without_a_runtime,
+            }
+            order {
+                subscribers_of_every_node_see_the_same_order,
+                order_across_topics,
+                a_callers_publishes_keep_their_order,
+                overlapping_filters_deliver_once,
+                ten_thousand_topics,
+                odd_data_is_delivered,
+                odd_topics_are_delivered,
+                the_largest_message_is_delivered,
+                what_travels_with_a_message_arrives,
+            }
+            loss {
+                hard_case_01_pushes_lost_in_the_middle,
+                hard_case_01_pushes_lost_at_the_tail,
+                a_deaf_feed_is_noticed,
+                duplicated_pushes_are_delivered_once,
+                reordered_pushes_are_delivered_in_order,
+                pushes_lost_repeated_and_shuffled,
+                a_link_lost_and_back_loses_nothing,
+                hard_case_17_no_clock_runs_while_the_link_is_down,
+                hard_case_17_a_hole_that_cannot_be_read_becomes_a_gap,
+                hard_case_17_a_read_that_fails_is_tried_again,
+                hard_case_17_a_flood_above_a_hole,
+                hard_case_26_an_undecodable_entry_is_a_gap_in_its_place,
+                hard_case_16_a_pause_of_the_process_loses_nothing,
+            }
+            interest {
+                ten_thousand_subscribe_publish_races,
+                hard_case_02_the_opening_cursor_is_complete,
+                hard_case_02_first_sight_of_a_topic_under_a_wildcard,
+                hard_case_02_interest_lost_and_regained,
+                interest_lingers_and_is_withdrawn,
+                last_out_first_in,
+                given_up_half_way_leaves_no_interest,
+                interest_asked_for_during_an_outage,
             }
         }
     };

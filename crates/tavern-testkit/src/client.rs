@@ -1,6 +1,6 @@
 //! A subscriber with expectations.
 
-use tavern_backend::{Cursor, LastEventId, MessageEnvelope};
+use tavern_backend::{Cursor, MessageEnvelope};
 use tavern_broker::{
     Broker, Delivery, Gap, GapReason, Message, Outcome, Reconnected, Settled, Snapshot, Subscribe,
     Subscription, Truncated,
@@ -71,16 +71,14 @@ impl Client {
     #[must_use]
     #[track_caller]
     pub fn resume(broker: &Broker, filters: &[&str], cursor: Cursor) -> Self {
-        let last = LastEventId::from(cursor);
-        Self::open(broker.subscribe(filters.iter().copied()).resume(Some(last)))
+        Self::open(broker.subscribe(filters.iter().copied()).resume(cursor))
     }
 
     /// Comes back with whatever a client may send.
     #[must_use]
     #[track_caller]
     pub fn resume_from(broker: &Broker, filters: &[&str], last_event_id: &[u8]) -> Self {
-        let last = LastEventId::parse(last_event_id);
-        Self::open(broker.subscribe(filters.iter().copied()).resume(last))
+        Self::open(broker.subscribe(filters.iter().copied()).resume(last_event_id))
     }
 
     /// The next delivery, whatever it is; `None` at the end of the stream.

@@ -6,6 +6,7 @@ use tavern_backend::{
     Append, Bus, FilterSet, Head, MessageEnvelope, Page, Position, Publication, Published,
     ReadQuery,
 };
+use tavern_broker::{Broker, BrokerBuilder, BrokerConfig};
 use tokio::time::Instant;
 
 use crate::Cable;
@@ -33,6 +34,36 @@ impl Node {
     #[must_use]
     pub const fn cable(&self) -> &Cable {
         &self.cable
+    }
+
+    /// A broker on this node whose times are short.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be built.
+    #[must_use]
+    #[track_caller]
+    pub fn broker(&self) -> Broker {
+        self.broker_with(|_| {})
+    }
+
+    /// The same with another configuration.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be built.
+    #[must_use]
+    #[track_caller]
+    pub fn broker_with(&self, change: impl FnOnce(&mut BrokerConfig)) -> Broker {
+        self.builder(change).build().expect("a broker")
+    }
+
+    /// A broker to be built on this node, with short times.
+    #[must_use]
+    pub fn builder(&self, change: impl FnOnce(&mut BrokerConfig)) -> BrokerBuilder {
+        let mut config = quick();
+        change(&mut config);
+        Broker::builder().bus(self.bus.clone()).config(config)
     }
 
     /// A publication of this node, accepted now.
@@ -159,4 +190,17 @@ impl Node {
             }
         })
     }
+}
+
+/// The broker's times, as short as a busy machine allows: a case waits for several of them.
+fn quick() -> BrokerConfig {
+    let mut config = BrokerConfig::default();
+    config.linger = Duration::from_millis(300);
+    config.probe_interval = Duration::from_millis(100);
+    config.repair_delay = Duration::from_millis(5);
+    config.repair_patience = Duration::from_secs(2);
+    config.publish_patience = Duration::from_millis(500);
+    config.close_drain = Duration::from_secs(2);
+    config.close_spread = Duration::from_millis(100);
+    config
 }
