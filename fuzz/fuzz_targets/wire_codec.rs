@@ -59,6 +59,10 @@ fn check_round_trip(record: &Record, cut: usize) -> Bytes {
     let bytes = encode(record);
     assert_eq!(decode(bytes.clone()).as_ref(), Ok(record));
     assert_eq!(lane(&bytes), Some(record.envelope.lane()));
+    // A field from the future, behind all there are: an even tag is harmless, an odd one is not.
+    let with = |tag: u8| Bytes::from([&bytes[..], &[tag, 0]].concat());
+    assert_eq!(decode(with(14)).as_ref(), Ok(record));
+    assert!(decode(with(15)).is_err_and(|err| err.is_newer()));
     let cut = bytes.slice(..cut % bytes.len());
     assert!(decode(cut).is_err(), "the data comes last, so a part of a record is none");
     bytes
