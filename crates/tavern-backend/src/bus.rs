@@ -6,12 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::Tasks;
 use crate::backend::DynBackend;
 use crate::{
     Append, Backend, BackendInfo, Feed, FeedEvent, Head, HealthWatch, Lane, MemoryBackend,
     MessageEnvelope, MessageId, NodeId, Origin, Page, Position, Publication, Published, ReadQuery,
     Result, TopicFilter,
 };
+
+mod dispatch;
+mod queue;
+mod subscription;
+
+use dispatch::Dispatch;
+
+pub use subscription::{Missed, Received, Subscription};
 
 /// What went through a [`Bus`], counted once, by the handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,6 +44,11 @@ struct Shared {
     keys: AtomicU64,
     sent: AtomicU64,
     received: Arc<AtomicU64>,
+    /// Who subscribed to single topics.
+    dispatch: Arc<Dispatch>,
+    /// Orders changes of interest that [`Dispatch`] asks for: what is taken out was not added since.
+    interest: tokio::sync::Mutex<()>,
+    tasks: Tasks,
 }
 
 impl fmt::Debug for Bus {
@@ -53,6 +67,9 @@ impl Bus {
                 keys: AtomicU64::new(0),
                 sent: AtomicU64::new(0),
                 received: Arc::default(),
+                dispatch: Arc::default(),
+                interest: tokio::sync::Mutex::default(),
+                tasks: Tasks::new(),
             }),
         }
     }
@@ -224,7 +241,8 @@ impl Bus {
         self.shared.backend.head().await
     }
 
-    /// Releases everything. See [`Backend::close`].
+    /// Releases everything: subscriptions end, and all tasks have ended when it returns. See
+    /// [`Backend::close`].
     ///
     /// # Errors
     ///
@@ -234,7 +252,10 @@ impl Bus {
     ///
     /// Cancel safe: it stays closed; calling again waits for the rest.
     pub async fn close(&self) -> Result<()> {
-        self.shared.backend.close().await
+        self.shared.dispatch.close();
+        let closed = self.shared.backend.close().await;
+        self.shared.tasks.close().await;
+        closed
     }
 }
 

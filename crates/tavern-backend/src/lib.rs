@@ -26,7 +26,7 @@ mod tasks;
 pub mod wire;
 
 pub use backend::{Append, Backend, BackendInfo, Published, Rejection};
-pub use bus::{BackendStats, Bus, BusFeed};
+pub use bus::{BackendStats, Bus, BusFeed, Missed, Received, Subscription};
 pub use entry::{Entry, Lane, LogTime, NodeId, Origin, Publication, Record};
 pub use envelope::MessageEnvelope;
 pub use error::{Cause, Error, Invalid, Result};

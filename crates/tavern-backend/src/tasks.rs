@@ -2,17 +2,28 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// The tasks of one owner, with the token that tells them to end.
 ///
-/// Dropping it tells them to end without waiting for it; [`Tasks::close`] waits.
-#[derive(Clone, Default)]
+/// Dropping its last clone tells them to end without waiting for it; [`Tasks::close`] waits. So a
+/// task holds the [token](Tasks::token) and not a clone of this.
+#[derive(Clone)]
 pub struct Tasks {
     tracker: TaskTracker,
     token: CancellationToken,
+    _guard: Arc<DropGuard>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        let token = CancellationToken::new();
+        let guard = Arc::new(token.clone().drop_guard());
+        Self { tracker: TaskTracker::new(), token, _guard: guard }
+    }
 }
 
 impl fmt::Debug for Tasks {

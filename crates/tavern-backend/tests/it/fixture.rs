@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use tavern_backend::{
     Append, Backend, Feed, FeedEvent, FilterSet, MemoryBackend, MessageEnvelope, MessageId, Origin,
-    Page, Publication, Published, ReadQuery, Scope, Topic, TopicFilter,
+    Page, Publication, Published, ReadQuery, Received, Scope, Subscription, Topic, TopicFilter,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn topic(text: &str) -> Topic {
     text.try_into().unwrap()
@@ -115,4 +118,33 @@ fn describe(event: &FeedEvent) -> String {
         FeedEvent::LinkRestored { head } => format!("restored {}", head.seq),
         other => panic!("unexpected: {other:?}"),
     }
+}
+
+/// The next message of a subscription, which must be no gap; `None` if it has ended.
+pub(crate) async fn received(subscription: &mut Subscription) -> Option<MessageEnvelope> {
+    match timeout(PATIENCE, subscription.recv()).await.unwrap() {
+        Some(Received::Message(envelope)) => Some(envelope),
+        None => None,
+        Some(other) => panic!("unexpected: {other:?}"),
+    }
+}
+
+/// Nothing waits in the subscription, and its feed has been read to the end.
+pub(crate) async fn nothing(subscription: &mut Subscription) {
+    // Each turn lets the reader of the feed run; there is only one thread.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    let next = timeout(Duration::ZERO, subscription.recv()).await;
+    assert!(next.is_err(), "unexpected: {next:?}");
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(condition: impl Fn() -> bool + Send + Sync) {
+    let poll = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, poll).await.unwrap();
 }

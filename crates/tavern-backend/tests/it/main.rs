@@ -8,3 +8,5 @@ mod memory_log;
 mod memory_model;
 mod memory_outcomes;
 mod memory_rewind;
+mod probe;
+mod subscription;
