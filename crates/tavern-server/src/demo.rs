@@ -5,6 +5,9 @@ mod reader;
 mod story;
 
 use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
 
 use crate::cli::DemoArgs;
 use crate::failure::Failure;
@@ -26,6 +29,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
         // Asked to end: for the part that waits for that, a success.
         _ = signals.next() => {
             output::error("tavern: ended; the nodes are gone");
+            remove(dir).await;
             return if args.once { Err(Failure::failed("")) } else { Ok(()) };
         }
     };
@@ -34,7 +38,20 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
             show_log(dir.path(), name);
         }
     }
+    remove(dir).await;
     told
+}
+
+/// Removes the directory, in which a process that was just killed may have written a moment ago.
+async fn remove(dir: TempDir) {
+    let path = dir.keep();
+    for _ in 0..100 {
+        if std::fs::remove_dir_all(&path).is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    output::error(format_args!("tavern: {} could not be removed", path.display()));
 }
 
 fn show_log(dir: &Path, name: &str) {

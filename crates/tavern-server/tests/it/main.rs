@@ -1,0 +1,10 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+//! The program `tavern`, as real processes.
+
+mod client;
+mod cluster;
+mod demo;
+mod kit;
+mod settings;
+mod signals;
+mod start;
