@@ -177,3 +177,6 @@ impl HealthWatch {
         self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(callback));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,3 +211,6 @@ fn check_length(text: &str) -> Result<(), String> {
         n => Err(format!("it has {n} bytes, {MAX_NAME} at most are allowed")),
     }
 }
+
+#[cfg(test)]
+mod tests;

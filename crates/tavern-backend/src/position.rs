@@ -226,3 +226,6 @@ pub(crate) fn parse_base32(text: &str) -> Option<u64> {
         number.checked_mul(32)?.checked_add(u64::try_from(digit).ok()?)
     })
 }
+
+#[cfg(test)]
+mod tests;

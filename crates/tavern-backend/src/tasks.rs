@@ -73,3 +73,6 @@ impl Tasks {
         self.tracker.wait().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

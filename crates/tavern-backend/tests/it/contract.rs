@@ -88,6 +88,8 @@ async fn closing_ends_receivers_and_every_verb_says_closed_afterwards() {
     closed(nodes[1].unsubscribe(&topic("orders")).await.unwrap_err());
     nodes[1].close().await.unwrap();
     nodes[0].publish(message("orders", "the other lives")).await.unwrap();
+    nodes[0].close().await.unwrap();
+    closed(nodes[0].unsubscribe(&topic("never subscribed to")).await.unwrap_err());
 }
 
 #[tokio::test]

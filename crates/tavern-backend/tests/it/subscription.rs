@@ -44,10 +44,12 @@ async fn a_hole_is_said_in_its_place_to_everybody() {
 
 #[tokio::test]
 async fn a_hole_right_behind_the_confirmed_interest_is_said_too() {
-    let (a, b, cable) = linked();
+    let a = MemoryBackend::new();
     for n in 1..=3 {
         store(&a, message("t", &n.to_string())).await;
     }
+    let b = a.fork();
+    let (cable, b) = (b.cable(), Bus::new(b));
     let mut t = b.subscribe("t").await.unwrap();
     cable.lose_pushes(1);
     store(&a, message("t", "4")).await;
