@@ -115,21 +115,27 @@ impl Stream {
 
     /// The next block, whatever comes between.
     pub(crate) async fn block(&mut self) -> Block {
-        loop {
-            if let Item::Block(block) = self.item().await.expect("the stream ended") {
-                return block;
+        within("a block", async {
+            loop {
+                if let Item::Block(block) = self.item().await.expect("the stream ended") {
+                    return block;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next block of an event, those of other events passed over.
     pub(crate) async fn event(&mut self, name: &str) -> Block {
-        loop {
-            let block = self.block().await;
-            if block.message().unwrap().event == name {
-                return block;
+        within(name, async {
+            loop {
+                let block = self.block().await;
+                if block.message().unwrap().event == name {
+                    return block;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The data of the next message.

@@ -143,7 +143,8 @@ async fn head_answers_without_a_stream() {
     let reply = hub.request(Method::HEAD, "/events?topic=a").send().await.unwrap();
     assert_eq!(reply.status(), 200);
     assert_eq!(reply.headers()["content-type"], "text/event-stream");
-    assert_eq!(hub.broker.status().subscribers, 0);
+    let metrics = hub.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("tavern_http_streams_opened_total 0"), "{metrics}");
     assert_eq!(hub.request(Method::HEAD, "/events").send().await.unwrap().status(), 400);
 }
 
