@@ -93,6 +93,11 @@ pub enum Rejection {
 ///
 /// Who *calls* a backend uses [`Bus`](crate::Bus). Who *writes* one implements this trait and
 /// proves it with the conformance suite of `tavern-testkit`.
+///
+/// Methods may be written as `async fn`. None of them waits for a subscriber, and nothing depends on
+/// the feed being read: a push that finds no room is dropped.
+///
+#[doc = include_str!("backend/example.md")]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Facts that do not change.
     fn info(&self) -> &BackendInfo;
