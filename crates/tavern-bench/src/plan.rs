@@ -1,0 +1,102 @@
+//! How much is measured.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+/// A part of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Encoding frames.
+    Encode,
+    /// From the feed to subscribers, beside `tokio::sync::broadcast`.
+    FanOut,
+    /// Publishing, beside bare inserts.
+    Publish,
+    /// Many clients that come back at once.
+    Resume,
+    /// What topics and subscriptions take in memory.
+    Memory,
+}
+
+impl Part {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 5] =
+        [Self::Encode, Self::FanOut, Self::Publish, Self::Resume, Self::Memory];
+}
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Which parts.
+    pub parts: Vec<Part>,
+    /// Measurements of each kind; the median counts.
+    pub pairs: usize,
+    /// Encodings in one measurement.
+    pub encodings: usize,
+    /// Sizes of the crowds that messages fan out to.
+    pub crowds: Vec<usize>,
+    /// Deliveries in one measurement of a fan-out, as far as that needs no more than `messages`.
+    pub deliveries: usize,
+    /// The most messages in one measurement of a fan-out.
+    pub messages: usize,
+    /// How long one measurement of publishing takes.
+    pub publishing: Duration,
+    /// Clients that resume at once.
+    pub resumes: Vec<usize>,
+    /// Topics that are kept in memory.
+    pub topics: usize,
+    /// Subscriptions that are kept in memory.
+    pub subscriptions: usize,
+}
+
+impl Plan {
+    /// What takes a few minutes and gives figures that can be told.
+    #[must_use]
+    pub fn full() -> Self {
+        Self {
+            parts: Part::ALL.to_vec(),
+            pairs: 5,
+            encodings: 100_000,
+            crowds: vec![1, 100, 1_000, 10_000],
+            deliveries: 8_000_000,
+            messages: 50_000,
+            publishing: Duration::from_secs(2),
+            resumes: vec![1_000],
+            topics: 100_000,
+            subscriptions: 10_000,
+        }
+    }
+
+    /// What shows in a few seconds that every part still runs. Its figures say nothing.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            pairs: 1,
+            encodings: 100,
+            crowds: vec![1, 100],
+            deliveries: 2_000,
+            messages: 200,
+            publishing: Duration::from_millis(50),
+            resumes: vec![50],
+            topics: 1_000,
+            subscriptions: 100,
+            ..Self::full()
+        }
+    }
+
+    /// The same with the crowd of clients that comes back after a node is lost.
+    #[must_use]
+    pub fn long(mut self) -> Self {
+        self.resumes.push(15_000);
+        self
+    }
+
+    /// The same with these parts only.
+    #[must_use]
+    pub fn only(mut self, parts: Vec<Part>) -> Self {
+        self.parts = parts;
+        self
+    }
+}

@@ -1,0 +1,111 @@
+//! Publishing, beside bare inserts in batches of the same size.
+
+mod bare;
+mod load;
+mod store;
+
+use std::sync::Arc;
+
+use tavern_sqlite::Durability;
+
+use crate::figure::{Figure, number};
+use crate::pairs::{alternate, median};
+use crate::plan::Plan;
+use crate::report::{Section, Target};
+use crate::run::Result;
+use load::{Load, Through};
+pub(crate) use store::{Kind, Store};
+
+/// Bytes of data in a message.
+const PAYLOAD: usize = 256;
+const TOPICS: usize = 20;
+const PUBLISHERS: [usize; 2] = [1, 64];
+
+/// Measures every way to publish.
+pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
+    let columns = ["publishes", "a commit", "bare inserts", "ratio"];
+    let title =
+        format!("Publishing, {PAYLOAD} B, {TOPICS} topics: each publisher waits for its answer");
+    let mut section = Section::new(title, &columns);
+    let mut targets = Vec::new();
+    for kind in [Kind::Memory, Kind::Sqlite(Durability::Normal), Kind::Sqlite(Durability::Full)] {
+        for publishers in PUBLISHERS {
+            for through in [Through::Broker, Through::Bus] {
+                let name = format!("{kind}, {publishers} publishers, {through}");
+                let measured = one(plan, kind, through, publishers).await?;
+                targets.extend(target(kind, through, publishers, &measured));
+                let Measured { rate, factor, bare } = measured;
+                let ratio = bare.map_or(Figure::Nothing, |(_, ratio)| Figure::Ratio(ratio));
+                let bare = bare.map_or(Figure::Nothing, |(rate, _)| Figure::Rate(rate));
+                let factor = factor.map_or(Figure::Nothing, Figure::Count);
+                section.row(name, [Figure::Rate(rate), factor, bare, ratio]);
+            }
+        }
+    }
+    Ok((section, targets))
+}
+
+struct Measured {
+    rate: f64,
+    /// Messages in one commit.
+    factor: Option<f64>,
+    /// Rows a second, and our rate to that.
+    bare: Option<(f64, f64)>,
+}
+
+async fn one(plan: &Plan, kind: Kind, through: Through, publishers: usize) -> Result<Measured> {
+    let store = Store::open(kind).await?;
+    let load = Arc::new(Load::new(&store, through, publishers)?);
+    let time = plan.publishing;
+    let before = store.commits()?;
+    let warm = load.run(time / 4).await?;
+    let commits = store.commits()?.zip(before).map(|(now, then)| now.wrapping_sub(then));
+    let factor = commits.map(|commits| warm.published / f64::from(commits.max(1)));
+    let ours = || {
+        let load = Arc::clone(&load);
+        async move { Ok(load.run(time).await?.rate) }
+    };
+    let measured = match (kind, factor) {
+        (Kind::Sqlite(durability), Some(factor)) => {
+            let bare = || bare::insert(durability, factor, time);
+            let pairs = alternate(plan.pairs, ours, bare).await?;
+            Measured {
+                rate: pairs.ours,
+                factor: Some(factor),
+                bare: Some((pairs.theirs, pairs.ratio)),
+            }
+        }
+        _ => {
+            let mut rates = Vec::with_capacity(plan.pairs);
+            for _ in 0..plan.pairs {
+                rates.push(ours().await?);
+            }
+            Measured { rate: median(rates), factor: None, bare: None }
+        }
+    };
+    load.close().await?;
+    Ok(measured)
+}
+
+/// What is wanted of 64 publishers through a broker.
+fn target(kind: Kind, through: Through, publishers: usize, measured: &Measured) -> Option<Target> {
+    if publishers != 64 {
+        return None;
+    }
+    let (what, wanted, reached) = match (kind, through) {
+        (Kind::Sqlite(Durability::Normal), Through::Broker) => {
+            let what = "SQLite NORMAL, 64 publishers, through a broker";
+            (what, Figure::Rate(number(30_000)), Figure::Rate(measured.rate))
+        }
+        (Kind::Sqlite(Durability::Full), Through::Broker) => {
+            let what = "SQLite FULL, 64 publishers, through a broker, to bare batched inserts";
+            (what, Figure::Ratio(0.8), Figure::Ratio(measured.bare?.1))
+        }
+        (Kind::Sqlite(Durability::Full), Through::Bus) => {
+            let what = "SQLite FULL, 64 publishers, on the bus, to bare batched inserts";
+            (what, Figure::Ratio(0.8), Figure::Ratio(measured.bare?.1))
+        }
+        _ => return None,
+    };
+    Some(Target { what, wanted, reached })
+}

@@ -1,0 +1,91 @@
+//! Where is published to.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+
+use tavern_backend::{Bus, MemoryBackend, MemoryConfig, Retention};
+use tavern_sqlite::{Durability, SqliteBackend, SqliteConfig};
+use tempfile::TempDir;
+
+use crate::run::Result;
+
+const FILE: &str = "log.db";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+    Sqlite(Durability),
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Sqlite(durability) => write!(f, "SQLite {durability:?}"),
+        }
+    }
+}
+
+/// A log and a bus to it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) bus: Bus,
+    /// Another node of the same log.
+    again: Again,
+}
+
+#[derive(Debug)]
+enum Again {
+    Memory(MemoryBackend),
+    /// The files live as long as this.
+    Sqlite(SqliteConfig, TempDir),
+}
+
+impl Store {
+    /// A new log with the default rules.
+    pub(crate) async fn open(kind: Kind) -> Result<Self> {
+        Self::with(kind, Retention::default()).await
+    }
+
+    /// A new log.
+    pub(crate) async fn with(kind: Kind, retention: Retention) -> Result<Self> {
+        match kind {
+            Kind::Memory => {
+                let config = MemoryConfig::default().with_retention(retention);
+                let backend = MemoryBackend::with_config(config);
+                let again = Again::Memory(backend.fork());
+                Ok(Self { bus: Bus::new(backend), again })
+            }
+            Kind::Sqlite(durability) => {
+                let directory = TempDir::with_prefix("tavern-bench-")?;
+                let config = SqliteConfig::new(directory.path().join(FILE))
+                    .with_durability(durability)
+                    .with_retention(retention);
+                let backend = SqliteBackend::open(config.clone()).await?;
+                let again = Again::Sqlite(config, directory);
+                Ok(Self { bus: Bus::new(backend), again })
+            }
+        }
+    }
+
+    /// A bus to the same log, as another process has one.
+    pub(crate) async fn another(&self) -> Result<Bus> {
+        match &self.again {
+            Again::Memory(backend) => Ok(Bus::new(backend.fork())),
+            Again::Sqlite(config, ..) => Ok(Bus::new(SqliteBackend::open(config.clone()).await?)),
+        }
+    }
+
+    /// Commits so far, by SQLite's own count (modulo 2^32); `None` for a log that has none.
+    ///
+    /// The count is `iChange` in the header of the WAL's index, which is a documented part of the
+    /// file beside the database and may be read at any time.
+    pub(crate) fn commits(&self) -> io::Result<Option<u32>> {
+        let Again::Sqlite(_, directory) = &self.again else { return Ok(None) };
+        let index = directory.path().join(FILE).with_extension("db-shm");
+        let mut header = [[0; 4]; 3];
+        File::open(index)?.read_exact(header.as_flattened_mut())?;
+        Ok(Some(u32::from_ne_bytes(header[2])))
+    }
+}
