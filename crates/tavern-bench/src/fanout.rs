@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::report::{Section, Target};
 use crate::run::Result;
 use broadcast::Broadcast;
-use ring::Ring;
+use ring::{How, Ring};
 
 /// Bytes of data in a message.
 const PAYLOAD: usize = 256;
@@ -24,32 +24,33 @@ const BATCHES: [usize; 2] = [1, 100];
 /// Measures all sizes, one message at a time and in batches.
 pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     let columns = ["in flight", "deliveries", "broadcast", "ratio"];
-    let mut section =
-        Section::new("Fan-out, 256 B: a task each, `recv_many` beside `broadcast`", &columns);
+    let title = "Fan-out, 256 B, a task for each subscriber: beside `tokio::sync::broadcast`";
+    let mut section = Section::new(title, &columns);
     let mut targets = Vec::new();
     for batch in BATCHES {
         for &subscribers in &plan.crowds {
-            let Pairs { ours, theirs, ratio } = compare(plan, subscribers, batch).await?;
-            let in_flight = Figure::Count(number(batch));
-            section.row(
-                format!("{subscribers} subscribers"),
-                [in_flight, Figure::Rate(ours), Figure::Rate(theirs), Figure::Ratio(ratio)],
-            );
-            if (subscribers, batch) == (1_000, 100) {
-                targets.push(Target {
-                    what: "fan-out to 1,000 in batches of 100, to `broadcast`",
-                    wanted: Figure::Ratio(3.0),
-                    reached: Figure::Ratio(ratio),
-                });
+            for how in [How::Many, How::Shared] {
+                let Pairs { ours, theirs, ratio } = compare(plan, how, subscribers, batch).await?;
+                let in_flight = Figure::Count(number(batch));
+                let name = format!("{subscribers} subscribers, {how}");
+                let (ours, theirs) = (Figure::Rate(ours), Figure::Rate(theirs));
+                section.row(name, [in_flight, ours, theirs, Figure::Ratio(ratio)]);
+                if (subscribers, batch, how) == (1_000, 100, How::Shared) {
+                    targets.push(Target {
+                        what: "fan-out to 1,000 in batches of 100, to `broadcast`",
+                        wanted: Figure::Ratio(3.0),
+                        reached: Figure::Ratio(ratio),
+                    });
+                }
             }
         }
     }
     Ok((section, targets))
 }
 
-async fn compare(plan: &Plan, subscribers: usize, batch: usize) -> Result<Pairs> {
+async fn compare(plan: &Plan, how: How, subscribers: usize, batch: usize) -> Result<Pairs> {
     let rounds = (plan.deliveries / (subscribers * batch)).clamp(2, (plan.messages / batch).max(2));
-    let ring = Arc::new(Ring::open(subscribers, batch).await?);
+    let ring = Arc::new(Ring::open(how, subscribers, batch).await?);
     let broadcast = Arc::new(Broadcast::open(subscribers, batch));
     // Both warm up.
     ring.run(1).await?;

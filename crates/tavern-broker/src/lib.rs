@@ -50,4 +50,4 @@ pub use event::Event;
 pub use outcome::{Outcome, Settled, Ticket};
 pub use shared::{SnapshotReason, SnapshotRequest};
 pub use status::{BackendStatus, Counters, Readiness, Status};
-pub use subscription::{IntoLastEventId, Subscribe, Subscription};
+pub use subscription::{Deliveries, IntoLastEventId, Subscribe, Subscription};

@@ -15,9 +15,11 @@ mod append;
 mod follow;
 mod index;
 mod read;
+mod run;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
 
@@ -34,6 +36,7 @@ pub(crate) use append::Arrival;
 pub(crate) use follow::{Follow, Following};
 use index::{Group, LaneState};
 pub(crate) use read::{Got, Read};
+pub(crate) use run::Part;
 
 /// The ring and those who read it.
 pub(crate) struct Ring {
@@ -42,6 +45,8 @@ pub(crate) struct Ring {
     state: RwLock<State>,
     /// Where the ring stands, for who waits until it is ready or has come far enough.
     progress: watch::Sender<Option<Position>>,
+    /// The offset that comes next: a look without the lock, for who is woken for nothing.
+    end: AtomicU64,
 }
 
 struct State {
@@ -49,6 +54,8 @@ struct State {
     /// The offset of the first slot.
     base: u64,
     bytes: usize,
+    /// Bytes of the runs that readers share, in the same budget.
+    runs: Arc<AtomicUsize>,
     budget: usize,
     /// The epoch that seqs count in; `None` until the log was reached once.
     epoch: Option<Epoch>,
@@ -116,6 +123,7 @@ impl Ring {
                 slots: VecDeque::new(),
                 base: 0,
                 bytes: 0,
+                runs: Arc::default(),
                 budget,
                 epoch: None,
                 watermark: 0,
@@ -135,6 +143,7 @@ impl Ring {
                 down_since: None,
             }),
             progress: watch::Sender::new(None),
+            end: AtomicU64::new(0),
         }
     }
 
@@ -149,6 +158,11 @@ impl Ring {
     /// Where the ring stands, to wait for; `None` until the log was reached once.
     pub(crate) fn progress(&self) -> watch::Receiver<Option<Position>> {
         self.progress.subscribe()
+    }
+
+    /// Whether there is a slot at `offset` or above it.
+    pub(crate) fn reaches_above(&self, offset: u64) -> bool {
+        self.end.load(Ordering::Acquire) > offset
     }
 
     /// Where the ring stands.
@@ -185,7 +199,11 @@ impl Ring {
     /// Frames, bytes, lanes and subscribers now.
     pub(crate) fn sizes(&self) -> Sizes {
         let state = self.read_state();
-        Sizes { frames: state.slots.len(), bytes: state.bytes, subscribers: state.everybody.len() }
+        Sizes {
+            frames: state.slots.len(),
+            bytes: state.weight(),
+            subscribers: state.everybody.len(),
+        }
     }
 
     /// Wakes `signal` once the watermark reaches `seq`; the caller looks again afterwards.
@@ -206,6 +224,11 @@ pub(crate) struct Sizes {
 impl State {
     fn end(&self) -> u64 {
         self.base + index::to_u64(self.slots.len())
+    }
+
+    /// What is in it, in bytes.
+    fn weight(&self) -> usize {
+        self.bytes.saturating_add(self.runs.load(Ordering::Relaxed))
     }
 
     /// The slot at an offset that is in the ring.

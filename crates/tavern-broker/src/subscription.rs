@@ -16,6 +16,7 @@ mod catch_up;
 mod gaps;
 mod live;
 mod opening;
+mod shared;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -36,6 +37,7 @@ use crate::shared::Node;
 
 pub use builder::{IntoLastEventId, Subscribe};
 use gaps::Replay;
+pub use shared::Deliveries;
 
 /// Deliveries in one batch of a stream that is polled item by item.
 const BATCH: usize = 64;

@@ -1,5 +1,6 @@
 //! Our side: a broker over a feed that is filled by hand.
 
+use std::fmt;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -16,6 +17,24 @@ use crate::tap::{Spout, Tap};
 /// Deliveries taken at once.
 const TAKE: usize = 128;
 
+/// How a subscriber receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// Deliveries of its own.
+    Many,
+    /// In one piece with the others.
+    Shared,
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Many => "recv_many",
+            Self::Shared => "recv_shared",
+        })
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Ring {
     broker: Broker,
@@ -28,14 +47,18 @@ pub(super) struct Ring {
 
 impl Ring {
     /// A node with subscribers that all follow one topic, open and waiting.
-    pub(super) async fn open(subscribers: usize, batch: usize) -> Result<Self> {
+    pub(super) async fn open(how: How, subscribers: usize, batch: usize) -> Result<Self> {
         let (tap, spout) = Tap::new();
         let broker = Broker::builder().bus(Bus::new(tap)).build()?;
         let crowd = Arc::new(Crowd::new(subscribers));
         let tasks = Tasks::new();
         for _ in 0..subscribers {
             let subscription = broker.subscribe(["news"]).open()?;
-            tasks.spawn(receive(subscription, batch, Arc::clone(&crowd)));
+            let (count, crowd) = (Count::of(batch), Arc::clone(&crowd));
+            match how {
+                How::Many => tasks.spawn(receive_many(subscription, count, crowd)),
+                How::Shared => tasks.spawn(receive_shared(subscription, count, crowd)),
+            }
         }
         crowd.all().await;
         Ok(Self { broker, spout, crowd, tasks, subscribers, batch })
@@ -63,24 +86,39 @@ impl Ring {
     }
 }
 
-async fn receive(mut subscription: Subscription, batch: usize, crowd: Arc<Crowd>) {
+async fn receive_many(mut subscription: Subscription, mut count: Count, crowd: Arc<Crowd>) {
     let mut deliveries = Vec::with_capacity(TAKE);
-    let mut count = Count::of(batch);
     while subscription.recv_many(&mut deliveries, TAKE).await > 0 {
-        let mut messages = 0;
-        for delivery in deliveries.drain(..) {
-            match delivery {
-                Delivery::Message(message) => {
-                    black_box(message.encoded().len());
-                    messages += 1;
-                }
-                // The stream is open.
-                Delivery::Cursor(_) => crowd.finish(),
-                _ => {}
+        take(&deliveries, &mut count, &crowd);
+        deliveries.clear();
+    }
+}
+
+async fn receive_shared(mut subscription: Subscription, mut count: Count, crowd: Arc<Crowd>) {
+    loop {
+        let deliveries = subscription.recv_shared(TAKE).await;
+        if deliveries.is_empty() {
+            return;
+        }
+        take(&deliveries, &mut count, &crowd);
+    }
+}
+
+/// Looks at every frame, as who writes it would.
+fn take(deliveries: &[Delivery], count: &mut Count, crowd: &Crowd) {
+    let mut messages = 0;
+    for delivery in deliveries {
+        match delivery {
+            Delivery::Message(message) => {
+                black_box(message.encoded().len());
+                messages += 1;
             }
+            // The stream is open.
+            Delivery::Cursor(_) => crowd.finish(),
+            _ => {}
         }
-        if messages > 0 {
-            count.add(messages, &crowd);
-        }
+    }
+    if messages > 0 {
+        count.add(messages, crowd);
     }
 }

@@ -1,6 +1,7 @@
 //! Putting things into the ring, and taking the oldest out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use tavern_backend::{Lane, Position};
@@ -34,6 +35,7 @@ impl Ring {
                 state.take_in(arrival, &mut touched);
             }
             state.evict();
+            self.end.store(state.end(), Ordering::Release);
             state.collect(touched, &mut wakers);
             state.epoch.map(|epoch| Position::new(epoch, state.watermark))
         };
@@ -109,12 +111,12 @@ impl State {
         let offset = self.end();
         let Self { lanes, groups, .. } = self;
         let state = &mut lanes[lane];
-        state.index.offsets.push_back(offset);
+        state.index.push(offset);
         if touched.lanes.last() != Some(&lane) {
             touched.lanes.push(lane);
         }
         for group in &state.groups {
-            groups[*group].index.offsets.push_back(offset);
+            groups[*group].index.push(offset);
             if touched.groups.last() != Some(group) {
                 touched.groups.push(*group);
             }
@@ -156,7 +158,7 @@ impl State {
 
     /// Takes out the oldest until the budget is kept.
     pub(super) fn evict(&mut self) {
-        while self.bytes > self.budget {
+        while self.weight() > self.budget {
             let Some(slot) = self.slots.pop_front() else { break };
             let offset = self.base;
             self.base += 1;

@@ -1,9 +1,11 @@
 //! The indexes over the ring: one per lane, and one per set of wildcards that somebody follows.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 use tavern_backend::{FilterSet, Lane, Scope, TopicFilter};
 
+use super::run::Run;
 use crate::signal::Signals;
 
 /// What a lane's own bookkeeping costs, charged to the ring's budget while it is there.
@@ -22,6 +24,9 @@ pub(super) struct Index {
     /// All its evicted live messages lie below this offset.
     pub(super) evicted_live: u64,
     pub(super) signals: Signals,
+    /// The newest of it, for all who keep up; empty since the last append, `None` if it cannot be
+    /// shared.
+    pub(super) run: OnceLock<Option<Run>>,
 }
 
 impl Index {
@@ -31,10 +36,19 @@ impl Index {
         Self { evicted: base, evicted_seq, ..Self::default() }
     }
 
+    /// Adds the slot at `offset`, which is the ring's newest.
+    pub(super) fn push(&mut self, offset: u64) {
+        self.offsets.push_back(offset);
+        self.run.take();
+    }
+
     /// Forgets the slot at `offset`, which is the ring's oldest.
     pub(super) fn evict(&mut self, offset: u64, entry: Option<u64>) {
         if self.offsets.front() == Some(&offset) {
             self.offsets.pop_front();
+        }
+        if self.run.get().is_some_and(|run| run.as_ref().is_some_and(|run| run.first <= offset)) {
+            self.run.take();
         }
         self.evicted = offset + 1;
         match entry {

@@ -148,7 +148,7 @@ impl Trip {
                     if !wanted || replay.is_bridged(frame, *seq) {
                         continue;
                     }
-                    let Some(message) = self.wish.message(frame) else { continue };
+                    let Some(message) = self.wish.message(Arc::clone(frame)) else { continue };
                     if let Some(kept) = kept {
                         kept.keep(message, replay);
                     } else {

@@ -1,6 +1,7 @@
 //! What a stream knows of its own replay and gaps.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tavern_backend::{Lane, Topic};
 
@@ -79,9 +80,9 @@ impl Wish {
     }
 
     /// A message of this subscriber, unless it has expired.
-    pub(super) fn message(&self, frame: &std::sync::Arc<Frame>) -> Option<Delivery> {
+    pub(super) fn message(&self, frame: Arc<Frame>) -> Option<Delivery> {
         let expired = frame.expires.is_some_and(|expires| expires <= self.node.clock.now());
-        (!expired).then(|| Delivery::Message(Message(std::sync::Arc::clone(frame))))
+        (!expired).then_some(Delivery::Message(Message(frame)))
     }
 
     /// Asks the application for the state of `topic`.

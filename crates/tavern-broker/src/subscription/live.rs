@@ -65,7 +65,7 @@ impl Subscription {
             };
             for got in got.drain(..) {
                 match got {
-                    Got::Live(_, frame) => out.extend(self.wish.message(&frame)),
+                    Got::Live(_, frame) => out.extend(self.wish.message(frame)),
                     Got::Marker(_, marker) => self.health(&marker, out),
                     // It has a place in the log, and comes once this stream has one.
                     Got::Entry(_) => {}
@@ -98,14 +98,14 @@ impl Subscription {
                 if bridged {
                     return;
                 }
-                let message = self.wish.message(&frame);
+                let message = self.wish.message(frame);
                 if let (Some(replay), Some(_)) = (&mut self.replay, &message) {
                     replay.delivered += 1;
                 }
                 out.extend(message);
             }
             Got::Live(offset, frame) if offset >= self.live_from => {
-                out.extend(self.wish.message(&frame));
+                out.extend(self.wish.message(frame));
             }
             Got::Marker(offset, marker) => self.pass(&marker, offset >= self.live_from, out),
             Got::Live(..) => {}
