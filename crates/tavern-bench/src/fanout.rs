@@ -30,9 +30,12 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     for batch in BATCHES {
         for &subscribers in &plan.crowds {
             for how in [How::Many, How::Shared] {
+                let name = format!("{subscribers} subscribers, {how}");
+                if !name.contains(&plan.rows) {
+                    continue;
+                }
                 let Pairs { ours, theirs, ratio } = compare(plan, how, subscribers, batch).await?;
                 let in_flight = Figure::Count(number(batch));
-                let name = format!("{subscribers} subscribers, {how}");
                 let (ours, theirs) = (Figure::Rate(ours), Figure::Rate(theirs));
                 section.row(name, [in_flight, ours, theirs, Figure::Ratio(ratio)]);
                 if (subscribers, batch, how) == (1_000, 100, How::Shared) {

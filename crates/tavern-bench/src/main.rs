@@ -25,6 +25,9 @@ struct Arguments {
     /// Only these parts.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Of fan-out and publishing, only rows whose name contains this.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    rows: String,
     /// Measurements of each kind.
     #[arg(long)]
     pairs: Option<usize>,
@@ -52,6 +55,7 @@ fn start(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     if !arguments.only.is_empty() {
         plan = plan.only(arguments.only.clone());
     }
+    plan.rows.clone_from(&arguments.rows);
     if let Some(pairs) = arguments.pairs {
         plan.pairs = pairs.max(1);
     }

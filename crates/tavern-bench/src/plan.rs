@@ -31,6 +31,8 @@ impl Part {
 pub struct Plan {
     /// Which parts.
     pub parts: Vec<Part>,
+    /// Of fan-out and publishing, only rows whose name contains this.
+    pub rows: String,
     /// Measurements of each kind; the median counts.
     pub pairs: usize,
     /// Encodings in one measurement.
@@ -57,6 +59,7 @@ impl Plan {
     pub fn full() -> Self {
         Self {
             parts: Part::ALL.to_vec(),
+            rows: String::new(),
             pairs: 5,
             encodings: 100_000,
             crowds: vec![1, 100, 1_000, 10_000],
