@@ -9,7 +9,7 @@ use super::run::Run;
 use crate::signal::Signals;
 
 /// What a lane's own bookkeeping costs, charged to the ring's budget while it is there.
-pub(super) const LANE_WEIGHT: usize = 320;
+pub(super) const LANE_WEIGHT: usize = 448;
 /// What one offset in an index costs.
 pub(super) const OFFSET_WEIGHT: usize = 8;
 
