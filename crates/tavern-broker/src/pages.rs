@@ -45,6 +45,8 @@ struct Held {
     call: Call,
     read: u64,
     bytes: usize,
+    /// Where it ends, if the log may have gone on from there since.
+    ends: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -134,31 +136,32 @@ impl Pages {
         wanted: &Wanted,
     ) -> Answer {
         if head.saturating_sub(seq) <= NEAR {
-            let page = self.aligned(epoch, seq, PAGE, None).await?;
+            let page = self.aligned(epoch, seq, head, PAGE, None).await?;
             // A list of floors that was cut says nothing: ask for these topics alone.
             if page.page.floors_complete {
                 return Ok(page);
             }
         }
-        self.aligned(epoch, seq, FAR_PAGE, Some(wanted)).await
+        self.aligned(epoch, seq, head, FAR_PAGE, Some(wanted)).await
     }
 
     async fn aligned(
         self: &Arc<Self>,
         epoch: Epoch,
         seq: u64,
+        head: u64,
         size: u64,
         wanted: Option<&Wanted>,
     ) -> Answer {
         let after = seq - seq % size;
         // Pages of some topics end where they are full, wherever that is.
         let to = if wanted.is_some() { u64::MAX } else { after.saturating_add(size) };
-        let page = self.page(epoch, after, to, wanted).await?;
+        let page = self.page(epoch, after, to, head, wanted).await?;
         if page.page.to > seq || page.page.epoch != epoch {
             return Ok(page);
         }
         // It was cut short below the reader, by its bounds or by the head of that moment.
-        self.page(epoch, seq, to, wanted).await
+        self.page(epoch, seq, to, head, wanted).await
     }
 
     async fn page(
@@ -166,20 +169,27 @@ impl Pages {
         epoch: Epoch,
         after: u64,
         to: u64,
+        head: u64,
         wanted: Option<&Wanted>,
     ) -> Answer {
         let filters = wanted.map_or_else(|| Arc::from(""), |wanted| Arc::clone(&wanted.key));
         let key = Key { epoch, filters, after, to };
         let call = {
-            let mut cache = self.cache();
-            if let Some(held) = cache.pages.get(&key) {
+            let mut guard = self.cache();
+            let cache = &mut *guard;
+            // One that ends below the head is read again: once for all who know of that head.
+            let held = cache.pages.get(&key);
+            if let Some(held) = held.filter(|held| held.ends.is_none_or(|ends| ends >= head)) {
                 self.tallies.page_hits.one();
                 held.call.clone()
             } else {
                 cache.reads += 1;
                 let read = cache.reads;
                 let call = self.call(&key, read, wanted);
-                cache.pages.insert(key.clone(), Held { call: call.clone(), read, bytes: 0 });
+                let held = Held { call: call.clone(), read, bytes: 0, ends: None };
+                if let Some(old) = cache.pages.insert(key, held) {
+                    cache.bytes = cache.bytes.saturating_sub(old.bytes);
+                }
                 call
             }
         };
@@ -196,31 +206,38 @@ impl Pages {
         async move {
             pages.tallies.page_reads.one();
             let limit = query.limit;
-            let answer = pages.bus.read(query).await.map(|page| {
-                let full =
-                    page.epoch == key.epoch && (page.to >= key.to || page.entries.len() >= limit);
-                (full, Arc::new(HistoryPage::new(page)))
-            });
-            let full = answer.as_ref().ok().filter(|(full, _)| *full).map(|(_, page)| page);
-            pages.finish(key, read, full.map(|page| page.weight()));
-            answer.map(|(_, page)| page).map_err(Arc::new)
+            let page = pages.bus.read(query).await.map_err(Arc::new);
+            let page = page.inspect_err(|_| pages.finish(&key, read, None))?;
+            let full = page.to >= key.to || page.entries.len() >= limit;
+            let page = Arc::new(HistoryPage::new(page));
+            // One with nothing in it says only that the log had not gone on.
+            let lasts = page.page.epoch == key.epoch && (full || page.page.to > key.after);
+            let kept = lasts.then(|| (page.weight(), (!full).then_some(page.page.to)));
+            pages.finish(&key, read, kept);
+            Ok(page)
         }
         .boxed()
         .shared()
     }
 
-    /// Keeps a page that will not grow; others were for those who waited for them.
-    fn finish(&self, key: Key, read: u64, full: Option<usize>) {
+    /// Keeps a page, with its weight and where it ends if it may grow; or not, if it was only for
+    /// those who waited for it.
+    fn finish(&self, key: &Key, read: u64, kept: Option<(usize, Option<u64>)>) {
         let mut guard = self.cache();
         let cache = &mut *guard;
-        let Some(held) = cache.pages.get_mut(&key).filter(|held| held.read == read) else { return };
-        let Some(bytes) = full else {
-            cache.pages.remove(&key);
+        let Some(held) = cache.pages.get_mut(key).filter(|held| held.read == read) else { return };
+        let Some((bytes, ends)) = kept else {
+            cache.pages.remove(key);
             return;
         };
-        held.bytes = bytes;
-        cache.bytes += held.bytes;
-        cache.order.push_back((key, read));
+        (held.bytes, held.ends) = (bytes, ends);
+        cache.bytes += bytes;
+        cache.order.push_back((key.clone(), read));
+        let Cache { pages, order, .. } = cache;
+        if order.len() > 2 * pages.len() + 64 {
+            // What was read again has left its first place behind.
+            order.retain(|(key, read)| pages.get(key).is_some_and(|held| held.read == *read));
+        }
         while cache.bytes > self.budget {
             let Some((key, read)) = cache.order.pop_front() else { break };
             if cache.pages.get(&key).is_some_and(|held| held.read == read)
