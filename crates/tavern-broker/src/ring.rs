@@ -209,7 +209,9 @@ impl Ring {
     /// Wakes `signal` once the watermark reaches `seq`; the caller looks again afterwards.
     pub(crate) fn await_watermark(&self, seq: u64, signal: &Arc<Signal>) {
         let mut state = self.write_state();
-        state.awaiting.push((seq, Arc::clone(signal)));
+        if !state.awaiting.iter().any(|(s, waiting)| *s == seq && Arc::ptr_eq(waiting, signal)) {
+            state.awaiting.push((seq, Arc::clone(signal)));
+        }
     }
 }
 

@@ -104,11 +104,13 @@ impl fmt::Debug for Subscription {
 
 impl Subscription {
     /// Everything the client wants up to this cursor was delivered; it moves with the log even
-    /// where nothing is delivered. `None` until the stream is open and any replay has ended.
+    /// where nothing is delivered. `None` until the stream is open and any replay has ended, and
+    /// while deliveries that were read together are still being handed out one by one.
     #[must_use]
     pub fn cursor(&self) -> Option<Cursor> {
+        let handed_out = self.ready.as_slice().is_empty();
         match self.state {
-            State::Live if self.replay.is_none() => self.position.map(Cursor),
+            State::Live if handed_out && self.replay.is_none() => self.position.map(Cursor),
             _ => None,
         }
     }

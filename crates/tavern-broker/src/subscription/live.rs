@@ -1,5 +1,7 @@
 //! Reading the ring.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use tavern_backend::Position;
@@ -8,6 +10,7 @@ use tokio::sync::mpsc;
 use super::catch_up::Trip;
 use super::{Away, State, Subscription};
 use crate::delivery::{Degraded, Delivery, GapReason};
+use crate::frame::Frame;
 use crate::marker::Marker;
 use crate::ring::{Got, Read};
 
@@ -28,9 +31,14 @@ impl Subscription {
             out.push(self.wish.gap(reason, self.last_id(), self.wish.all_topics()));
         }
         for got in got.drain(..) {
-            self.take(got, out);
+            if self.take(got, out).is_break() {
+                break;
+            }
         }
         self.got = got;
+        if !matches!(self.state, State::Live) {
+            return Poll::Ready(());
+        }
         match read {
             Read::More { at } => {
                 self.at = at;
@@ -81,38 +89,59 @@ impl Subscription {
         self.got = got;
     }
 
-    fn take(&mut self, got: Got, out: &mut Vec<Delivery>) {
+    /// Takes one thing from the ring. Breaks if the stream has to go on from history behind it.
+    fn take(&mut self, got: Got, out: &mut Vec<Delivery>) -> ControlFlow<()> {
         match got {
-            Got::Entry(frame) => {
-                let (Some(entry), Some(here)) = (frame.position, self.position) else { return };
-                // At or below the cursor the client has it: this node lagged behind another.
-                if entry.seq <= here.seq {
-                    return;
-                }
-                self.end_replay_before(entry.seq, out);
-                self.position = Some(Position::new(here.epoch, entry.seq));
-                let mut bridged = false;
-                if let Some(replay) = &mut self.replay {
-                    bridged = replay.is_bridged(&frame, entry.seq);
-                }
-                if bridged {
-                    return;
-                }
-                let message = self.wish.message(frame);
-                if let (Some(replay), Some(_)) = (&mut self.replay, &message) {
-                    replay.delivered += 1;
-                }
-                out.extend(message);
-            }
+            Got::Entry(frame) => self.take_entry(frame, out),
             Got::Live(offset, frame) if offset >= self.live_from => {
                 out.extend(self.wish.message(frame));
             }
-            Got::Marker(offset, marker) => self.pass(&marker, offset >= self.live_from, out),
             Got::Live(..) => {}
+            Got::Marker(offset, marker) => {
+                if let Some((reason, last, topics)) =
+                    self.pass(&marker, offset >= self.live_from, out)
+                {
+                    if self.wish.node.snapshot.is_some() {
+                        self.at = offset + 1;
+                        self.bridge(reason, last, topics);
+                        return ControlFlow::Break(());
+                    }
+                    if let Some(replay) = &mut self.replay {
+                        replay.open_gaps += 1;
+                    }
+                    out.push(self.wish.gap(reason, last, topics));
+                }
+            }
         }
+        ControlFlow::Continue(())
     }
 
-    fn pass(&mut self, marker: &Marker, new: bool, out: &mut Vec<Delivery>) {
+    fn take_entry(&mut self, frame: Arc<Frame>, out: &mut Vec<Delivery>) {
+        let (Some(entry), Some(here)) = (frame.position, self.position) else { return };
+        // At or below the cursor the client has it: this node lagged behind another.
+        if entry.seq <= here.seq {
+            return;
+        }
+        self.end_replay_before(entry.seq, out);
+        self.position = Some(Position::new(here.epoch, entry.seq));
+        if self.replay.as_ref().is_some_and(|replay| replay.is_bridged(&frame, entry.seq)) {
+            return;
+        }
+        let message = self.wish.message(frame);
+        if let (Some(replay), Some(_)) = (&mut self.replay, &message) {
+            replay.delivered += 1;
+        }
+        out.extend(message);
+    }
+
+    /// Passes a marker. Returns the gap that it is to this subscriber, if it is one: why, from
+    /// where, and of which topics.
+    fn pass(
+        &mut self,
+        marker: &Marker,
+        new: bool,
+        out: &mut Vec<Delivery>,
+    ) -> Option<(GapReason, String, Vec<String>)> {
         match marker {
             Marker::Gap { reason, lanes } => {
                 let topics: Vec<_> = match lanes {
@@ -123,25 +152,37 @@ impl Subscription {
                         .map(|lane| lane.topic.to_string())
                         .collect(),
                 };
-                if !topics.is_empty() {
-                    out.push(self.wish.gap(*reason, self.last_id(), topics));
-                }
+                (!topics.is_empty()).then(|| (*reason, self.last_id(), topics))
             }
             Marker::Fork { epoch, at, lost, known } => {
-                let Some(here) = self.position else { return };
-                if here.epoch == *epoch {
-                    return;
-                }
+                let here = self.position.filter(|here| here.epoch != *epoch)?;
                 let last = self.last_id();
                 let seq = if *known { here.seq.min(*at) } else { *at };
                 self.position = Some(Position::new(*epoch, seq));
-                if *lost || !known || here.seq > *at {
-                    out.push(self.wish.gap(GapReason::Epoch, last, self.wish.all_topics()));
+                if let Some(replay) = &mut self.replay {
+                    // What it waited for beyond the fork is not in the log any more.
+                    replay.until = replay.until.min(*at);
                 }
+                let gap = *lost || !known || here.seq > *at;
+                gap.then(|| (GapReason::Epoch, last, self.wish.all_topics()))
             }
-            Marker::Degraded { .. } | Marker::Recovered { .. } if new => self.health(marker, out),
-            Marker::Degraded { .. } | Marker::Recovered { .. } => {}
+            Marker::Degraded { .. } | Marker::Recovered { .. } => {
+                if new {
+                    self.health(marker, out);
+                }
+                None
+            }
         }
+    }
+
+    /// Tells a gap and bridges it with snapshots, then goes on behind it.
+    fn bridge(&mut self, reason: GapReason, last: String, topics: Vec<String>) {
+        let Some(position) = self.position else { return };
+        let (sender, deliveries) = mpsc::channel(2);
+        let trip = Trip::new(&self.wish, &self.following, &self.interested, sender);
+        let replay = self.replay.take().unwrap_or_default();
+        let work = Box::pin(trip.bridge(position, replay, reason, last, topics));
+        self.state = State::Away(Away { work, deliveries, done: None });
     }
 
     fn health(&self, marker: &Marker, out: &mut Vec<Delivery>) {

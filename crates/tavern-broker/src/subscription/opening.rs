@@ -131,6 +131,19 @@ impl Trip {
         self.wish.filters.iter().filter(may_be_live).map(ToString::to_string).collect()
     }
 
+    /// Tells a gap that was met on the way, bridges it, and goes on behind it.
+    pub(super) async fn bridge(
+        self,
+        position: Position,
+        mut replay: Box<Replay>,
+        reason: GapReason,
+        last: String,
+        topics: Vec<String>,
+    ) -> Handover {
+        self.tell_gap(&mut replay, reason, last, topics).await;
+        self.go(position, Some(replay), reason).await
+    }
+
     /// Tells a gap, and bridges what a snapshot can bridge.
     pub(super) async fn tell_gap(
         &self,

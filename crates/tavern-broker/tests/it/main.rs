@@ -1,0 +1,10 @@
+//! The broker over the memory backend.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod kit;
+mod promises;
+mod publishing;
+mod random;
+mod resuming;
+mod snapshots;
