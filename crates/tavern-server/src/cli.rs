@@ -135,7 +135,7 @@ pub(crate) struct PublishArgs {
     pub(crate) ttl: Option<Span>,
 }
 
-/// Follow topics and print what arrives; reconnects by itself and misses nothing.
+/// Follow topics and print what arrives; reconnects by itself and goes on where it was cut.
 #[derive(Debug, Args)]
 pub(crate) struct SubscribeArgs {
     /// Topics to follow; `*` stands for one segment, `**` for any number
