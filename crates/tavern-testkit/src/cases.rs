@@ -6,14 +6,25 @@ use std::pin::Pin;
 
 use crate::Stage;
 
+pub mod close;
+pub mod expiry;
 pub mod feed;
 pub mod fork;
 pub mod history;
+pub mod ids;
 pub mod interest;
 pub mod life;
+pub mod live;
 pub mod log;
 pub mod loss;
 pub mod order;
+pub mod outcome;
+pub mod resume;
+pub mod rewind;
+pub mod ring;
+pub mod scope;
+pub mod snapshot;
+pub mod trim;
 
 /// One case, as data.
 #[derive(Clone, Copy)]
@@ -129,6 +140,89 @@ macro_rules! __cases {
                 last_out_first_in,
                 given_up_half_way_leaves_no_interest,
                 interest_asked_for_during_an_outage,
+            }
+            scope {
+                scope_is_a_wall_live,
+                scope_is_a_wall_on_replay,
+                hard_case_09_another_scopes_flood_is_no_gap_of_mine,
+            }
+            expiry {
+                expired_is_not_delivered_live,
+                what_is_not_expired_is_delivered,
+                expired_is_not_replayed,
+                a_ttl_runs_out_in_the_spool,
+            }
+            ids {
+                a_publishers_id_rides_behind_the_cursor,
+                hard_case_04_an_id_that_looks_like_a_cursor,
+                hard_case_04_the_same_id_in_two_topics,
+                an_unknown_id_is_a_gap,
+                an_id_is_published_once,
+            }
+            outcome {
+                hard_case_12_a_lost_answer_is_settled,
+                hard_case_14_order_survives_failures,
+                hard_case_14_a_new_publish_does_not_overtake_the_spool,
+                hard_case_13_spooled_is_stored_in_the_end,
+                hard_case_13_spooled_and_refused_is_told,
+                hard_case_13_spooled_too_long_is_told,
+                a_full_spool_refuses,
+                local_life_goes_on,
+                a_publish_given_up_is_stored_once_or_not,
+                many_publishers_through_a_bad_link,
+            }
+            resume {
+                resume_on_either_node_at_every_position,
+                resume_with_several_topics_and_wildcards,
+                drop_and_resume_while_publishing,
+                resume_after_a_restart_of_all_processes,
+                a_foreign_cursor_is_a_gap,
+                malformed_ids_are_gaps,
+                a_cursor_beyond_the_head_is_a_gap,
+                hard_case_03_a_cursor_ahead_of_a_lagging_node,
+                hard_case_25_a_gap_is_told_once,
+                hard_case_05_the_opening_cursor_is_kept_by_every_browser,
+                the_position_moves_without_messages,
+                a_replay_over_the_maximum_is_truncated,
+                a_fresh_subscriber_may_begin_with_the_oldest,
+            }
+            rewind {
+                hard_case_06_cursors_around_the_fork,
+                hard_case_06_cursors_before_anything_is_new,
+                hard_case_06_connected_clients_are_told,
+                hard_case_06_a_client_below_the_fork_is_told_of_the_loss,
+                hard_case_06_the_whole_log_is_lost,
+            }
+            trim {
+                trimmed_history_is_a_gap,
+                hard_case_08_a_floor_is_of_its_lane,
+                hard_case_08_a_cursor_behind_the_trimmed_has_no_gap,
+                hard_case_08_age_is_a_gap_too,
+                hard_case_10_clients_of_nodes_with_different_rules,
+            }
+            ring {
+                a_slow_reader_goes_on_from_history,
+                a_reader_slower_than_history_gets_a_gap,
+                hard_case_18_many_resumes_cost_pages,
+                hard_case_18_many_topics_changed_little,
+                hard_case_19_the_ring_keeps_to_its_bytes,
+            }
+            live {
+                live_messages_come_once_everywhere,
+                live_messages_respect_scopes,
+                a_resume_of_live_topics_says_so,
+                live_and_retained_together,
+            }
+            close {
+                close_ends_streams,
+                close_during_everything,
+                close_while_the_backend_is_away,
+                dropped_without_a_runtime,
+                streams_given_up_at_any_moment,
+            }
+            snapshot {
+                a_fresh_subscriber_begins_with_a_snapshot,
+                a_gap_is_bridged_by_a_snapshot,
             }
         }
     };

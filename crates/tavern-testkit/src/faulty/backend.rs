@@ -60,7 +60,7 @@ impl Faulty {
         let lies = {
             let mut memory = self.memory();
             memory.batches += 1;
-            memory.batches % 2 == 0
+            memory.batches.is_multiple_of(2)
         };
         match self.fault {
             Fault::PretendsLive if lies => Ok(Some(vec![Published::Live; n])),

@@ -160,7 +160,7 @@ impl Node {
         })
     }
 
-    /// The data of all entries that the log keeps, in order.
+    /// The data of all entries that the log keeps, in order, without those of Tavern itself.
     ///
     /// # Panics
     ///
@@ -171,7 +171,8 @@ impl Node {
         async {
             let pages = reading.await;
             let entries = pages.iter().flat_map(|page| &page.entries);
-            entries.map(|entry| entry.envelope().data.as_str().to_owned()).collect()
+            let theirs = entries.map(|e| e.envelope()).filter(|e| !e.topic.is_reserved());
+            theirs.map(|envelope| envelope.data.as_str().to_owned()).collect()
         }
     }
 
