@@ -40,7 +40,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
                 section.row(name, [in_flight, ours, theirs, Figure::Ratio(ratio)]);
                 if (subscribers, batch, how) == (1_000, 100, How::Shared) {
                     targets.push(Target {
-                        what: "fan-out to 1,000 in batches of 100, to `broadcast`",
+                        what: "fan-out to 1,000 in batches of 100, recv_shared to `broadcast`",
                         wanted: Figure::Ratio(3.0),
                         reached: Figure::Ratio(ratio),
                     });

@@ -2,8 +2,14 @@
 
 use std::fmt;
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::pairs::median;
 
 /// Facts about the machine, as far as it tells them.
 #[derive(Debug)]
@@ -14,6 +20,8 @@ pub(crate) struct Machine {
     kernel: String,
     load: String,
     file_system: String,
+    /// What makes a commit durable: where it costs little, all else of a commit shows.
+    sync: Option<Duration>,
 }
 
 impl Machine {
@@ -26,16 +34,19 @@ impl Machine {
             kernel: line("/proc/sys/kernel/osrelease"),
             load: line("/proc/loadavg"),
             file_system: file_system(directory).unwrap_or_else(unknown),
+            sync: sync(directory).ok(),
         }
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cores, processor, memory, kernel, load, file_system } = self;
+        let Self { cores, processor, memory, kernel, load, file_system, sync } = self;
+        let sync = sync.map_or_else(unknown, |sync| format!("{sync:.0?}"));
         let build = if cfg!(debug_assertions) { "DEBUG: do not compare" } else { "release" };
         writeln!(f, "{cores} cores of {processor}, {memory}, Linux {kernel}, load {load}")?;
-        writeln!(f, "files on {file_system}, SQLite {}, build {build}", rusqlite::version())
+        let sqlite = rusqlite::version();
+        writeln!(f, "files on {file_system}, fsync {sync}, SQLite {sqlite}, build {build}")
     }
 }
 
@@ -69,4 +80,17 @@ fn file_system(directory: &Path) -> Option<String> {
     let (device, _, kind) =
         mounts.filter(|(_, at, _)| directory.starts_with(at)).max_by_key(|(_, at, _)| at.len())?;
     Some(format!("{kind} ({device})"))
+}
+
+/// How long it takes to have a page more of a file on the disk.
+fn sync(directory: &Path) -> io::Result<Duration> {
+    let mut file = tempfile::tempfile_in(directory)?;
+    let mut times = Vec::new();
+    for _ in 0..15 {
+        let start = Instant::now();
+        file.write_all(&[b'x'; 4096])?;
+        file.sync_data()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    Ok(Duration::from_secs_f64(median(times)))
 }

@@ -31,9 +31,6 @@ struct Arguments {
     /// Measurements of each kind.
     #[arg(long)]
     pairs: Option<usize>,
-    /// Ignored: `cargo bench` passes it to every target.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 fn main() -> ExitCode {
