@@ -96,7 +96,9 @@ impl LaneRow {
             self.last_seq
         } else {
             let mut select = conn.prepare_cached(
-                "SELECT seq FROM log WHERE lane = ?1 AND seq > ?2 ORDER BY seq LIMIT 1 OFFSET ?3",
+                // The plus signs: a new value would make SQLite plan the statement anew each time.
+                "SELECT seq FROM log WHERE lane = +?1 AND seq > +?2
+                 ORDER BY seq LIMIT 1 OFFSET ?3",
             )?;
             let seq = select
                 .query_row((self.id, signed(self.floor), signed(excess - 1)), |row| row.get(0));

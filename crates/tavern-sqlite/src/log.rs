@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tavern_backend::{Append, LogTime, Published, Retention};
+use tavern_backend::{Append, LogTime, Position, Published, Retention};
 
 use crate::append::{Appender, Context};
 use crate::doorbell::Ringer;
@@ -221,17 +221,20 @@ impl Log {
             .prepare_cached("COMMIT")?
             .execute([])
             .map_err(|e| Failure::from(e).of_commit())?;
-        self.raise_fence(&state);
+        // Only what appends has held the log against the fence. What merely swept may be on a log
+        // that was put back, and must leave to the next append what tells so.
+        let kept = fence.filter(|_| state.position() == before.position());
+        self.raise_fence(kept.map_or(state.position(), |fence| fence.position));
         Ok(result)
     }
 
-    fn raise_fence(&mut self, state: &State) {
+    fn raise_fence(&mut self, position: Position) {
         let Some(open) = &mut self.open else { return };
         if open.wal.is_none() {
             open.wal = FileId::of(&self.shared.place.wal).ok().flatten();
         }
         let fence = Fence {
-            position: state.position(),
+            position,
             db: open.id,
             wal: open.wal.unwrap_or(FileId { dev: 0, ino: 0 }),
             pid: std::process::id(),
@@ -297,7 +300,7 @@ impl Log {
         let state = State::load(&conn)?;
         self.open = Some(Open { conn, id, incarnation, retention, wal: None });
         if created {
-            self.raise_fence(&state);
+            self.raise_fence(state.position());
         }
         self.open.take().ok_or_else(|| Failure::away("the database file is not open"))
     }
