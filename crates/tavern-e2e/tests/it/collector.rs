@@ -90,7 +90,7 @@ impl Collector {
     pub(crate) async fn until(
         &mut self,
         what: &str,
-        wanted: impl Fn(&Record) -> bool + Send,
+        wanted: impl Fn(&Record) -> bool + Send + Sync,
     ) -> Record {
         let mut record = self.record.clone();
         let waiting = async {
