@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use tavern_backend::Cursor;
-use tavern_broker::{Delivery, Subscription};
+use tavern_broker::{Deliveries, Delivery, Subscription};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -37,7 +37,7 @@ pub struct SseBody {
     /// What leaves with the headers.
     opening: Option<Bytes>,
     /// What was taken from the subscription; what lies before `next` has been written.
-    batch: Vec<Delivery>,
+    batch: Deliveries,
     next: usize,
     /// How much to take at once: about one write.
     appetite: usize,
@@ -74,7 +74,7 @@ impl SseBody {
         Self {
             subscription: Some(subscription),
             opening: Some(spread_retry(config)),
-            batch: Vec::new(),
+            batch: Deliveries::default(),
             next: 0,
             appetite: 16,
             coalesce: config.coalesce.max(1),
@@ -140,7 +140,7 @@ impl SseBody {
         if self.next == self.batch.len() {
             // Frames are shared: held longer than they are needed, they would outlive the ring's
             // budget.
-            self.batch.clear();
+            self.batch = Deliveries::default();
             self.next = 0;
         }
         self.appetite = (self.coalesce * frames / bytes.len().max(1)).clamp(1, MAX_BATCH);
@@ -156,16 +156,14 @@ impl SseBody {
         }
         if self.batch.is_empty() {
             let Some(subscription) = &mut self.subscription else { return Poll::Ready(None) };
-            match subscription.poll_batch(cx, &mut self.batch, self.appetite) {
-                Poll::Ready(0) => {
+            match subscription.poll_shared(cx, self.appetite) {
+                Poll::Ready(batch) if batch.is_empty() => {
                     self.subscription = None;
                     return Poll::Ready(None);
                 }
-                Poll::Ready(_) => {}
+                Poll::Ready(batch) => self.batch = batch,
                 Poll::Pending => {
                     let current = subscription.cursor();
-                    // An idle stream keeps no room for a crowd of frames.
-                    self.batch = Vec::new();
                     return self.pulse.poll(cx, current).map(Some);
                 }
             }
