@@ -2,5 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod basics;
+mod child;
 mod conformance;
+mod file;
 mod kit;
+mod processes;
+mod trim;
