@@ -198,14 +198,15 @@ impl Log {
         let result = work(&mut appender)?;
         let (now, bytes) = (appender.now(), appender.bytes());
         let mut state = appender.finish()?;
-        let settled = self.settling.note(now, state.seq, bytes);
+        self.settling.note(now, state.seq, bytes);
         let appended = self.swept.1 + (state.seq - before.seq) + (state.live - before.live);
-        if now >= self.swept.0.after(SWEEP_EVERY) {
+        if self.settling.is_pressed() || now >= self.swept.0.after(SWEEP_EVERY) {
             let rules = Rules {
                 retention: &open.retention,
                 dedup_window: config.dedup_window,
                 lane_memory: config.lane_memory,
-                settled,
+                settled: self.settling.settled(),
+                pressed: self.settling.is_pressed(),
                 budget: SWEEP_ROWS.max(2 * appended),
             };
             let horizon = state.horizon;

@@ -25,6 +25,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) lane_memory: Duration,
     /// Entries up to here have been readable long enough for every feed.
     pub(crate) settled: u64,
+    /// Whether so much waits to be deleted that lanes are looked at before their time.
+    pub(crate) pressed: bool,
     /// Rows to delete at most, of each kind.
     pub(crate) budget: u64,
 }
@@ -97,8 +99,11 @@ fn sweep_lanes(
 ) -> Outcome<()> {
     let mut select = conn
         .prepare_cached("SELECT topic, scope FROM lanes WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
+    // A lane in which anything waits to be deleted is due within the grace: see `LaneRow::trim`.
+    let early = if rules.pressed { GRACE } else { 0 };
+    let before = now.as_millis().saturating_add(early);
     let due: Vec<Option<Lane>> = select
-        .query_map((now.as_millis(), signed(rules.budget)), |row| {
+        .query_map((before, signed(rules.budget)), |row| {
             let (topic, scope): (String, String) = (row.get(0)?, row.get(1)?);
             Ok(lane(&topic, &scope))
         })?
@@ -148,7 +153,7 @@ fn sweep_lane(
     } else {
         let lies_below = oldest.is_some_and(|seq| unsigned(seq) <= row.floor);
         let next_delete =
-            if lies_below { now.as_millis().saturating_add(GRACE / 5) } else { NEVER };
+            if lies_below { now.as_millis().saturating_add(GRACE / 2) } else { NEVER };
         next_expiry(conn, row, keep)?.min(next_delete)
     };
     row.save(conn)?;
@@ -214,6 +219,7 @@ pub(crate) struct Settling {
     samples: std::collections::VecDeque<(i64, u64, u64)>,
     bytes: u64,
     settled: u64,
+    pressed: bool,
 }
 
 /// Samples are at least this far apart.
@@ -222,21 +228,33 @@ const STEP: i64 = 50;
 const SURPLUS: u64 = 64 << 20;
 
 impl Settling {
-    /// Notes a commit. Returns up to where removed entries may be deleted.
-    pub(crate) fn note(&mut self, now: LogTime, head: u64, bytes: u64) -> u64 {
+    /// Notes a commit.
+    pub(crate) fn note(&mut self, now: LogTime, head: u64, bytes: u64) {
         let now = now.as_millis();
         self.bytes += bytes;
         if self.samples.back().is_none_or(|(at, ..)| now - at >= STEP) {
             self.samples.push_back((now, head, self.bytes));
         }
+        self.pressed = false;
         while let Some(&(at, seq, written)) = self.samples.front() {
-            if now - at < GRACE && self.bytes - written < SURPLUS {
+            let over = self.bytes - written >= SURPLUS;
+            if now - at < GRACE && !over {
                 break;
             }
+            self.pressed |= over;
             self.settled = seq;
             self.samples.pop_front();
         }
+    }
+
+    /// Up to where removed entries may be deleted.
+    pub(crate) fn settled(&self) -> u64 {
         self.settled
+    }
+
+    /// Whether that is because there were too many bytes.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.pressed
     }
 
     /// The log is another one: nothing is known of it.

@@ -4,6 +4,7 @@
 mod basics;
 mod child;
 mod conformance;
+mod files;
 mod file;
 mod kit;
 mod processes;

@@ -1,0 +1,307 @@
+//! Files that are locked, full, of another kind, damaged, or put in the place of another.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::backup::Backup;
+use tavern_backend::{Backend, Error, FeedEvent, Fork, Place, Position, Published, ReadQuery};
+use tavern_sqlite::SqliteConfig;
+
+use crate::child::{Writer, be_a_writer, config};
+use crate::kit::{Dir, Follower, Node, message, seqs, texts, until};
+
+#[tokio::test]
+async fn another_programs_lock_makes_publishes_fail_in_time() {
+    let dir = Dir::new();
+    let mut settings = dir.config();
+    settings.lock_timeout = Duration::from_millis(500);
+    let node = Node::open(settings).await;
+    node.publish("t", "before").await;
+    let foreign = Connection::open(dir.db()).unwrap();
+    foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let begun = tokio::time::Instant::now();
+    let answer = node.send(message("t", "meanwhile")).await;
+    assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(!node.backend.health().get().up);
+    assert_eq!(texts(&node.all().await), ["before"], "reading goes on");
+    foreign.execute_batch("COMMIT").unwrap();
+    until("a publish is stored", async || node.send(message("t", "after")).await.ok()).await;
+    assert!(node.backend.health().get().up);
+    let page = node.all().await;
+    assert_eq!(texts(&page)[0], "before");
+    assert!(!texts(&page).contains(&"meanwhile"), "what was given up was not done");
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_down_finds_out_by_itself_that_it_can_write_again() {
+    let dir = Dir::new();
+    let mut settings = dir.config();
+    settings.lock_timeout = Duration::from_millis(300);
+    let node = Node::open(settings).await;
+    let foreign = Connection::open(dir.db()).unwrap();
+    foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    node.send(message("t", "1")).await.unwrap_err();
+    assert!(!node.backend.health().get().up);
+    foreign.execute_batch("COMMIT").unwrap();
+    until("it is up", async || node.backend.health().get().up.then_some(())).await;
+    node.close().await;
+}
+
+/// A small file system of its own; unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` where this process may not mount.
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let status =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tavern"]).arg(dir.path()).output();
+        status.is_ok_and(|output| output.status.success()).then_some(Self(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a connection of a test that failed may still be open.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_passes() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: this process may not mount a file system");
+        return;
+    };
+    let ballast = disk.0.path().join("ballast");
+    std::fs::write(&ballast, vec![7; 1 << 20]).unwrap();
+    let node = Node::open(config(disk.0.path().join("log.db"))).await;
+    let large = "x".repeat(40 << 10);
+    let mut stored = Vec::new();
+    let (refused, error) = loop {
+        let publication = node.publication(message("t", &format!("{}-{large}", stored.len())));
+        match node.append(vec![publication.clone()]).await {
+            Ok(answers) => {
+                let Published::Stored(position) = answers[0] else { panic!("{answers:?}") };
+                stored.push(position);
+            }
+            Err(error) => break (publication, error),
+        }
+    };
+    assert!(stored.len() > 5, "{}", stored.len());
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("full"), "{error}");
+    assert!(!node.backend.health().get().up);
+    let page = node.all().await;
+    assert_eq!(page.head, stored.last().unwrap().seq, "what was stored can be read");
+
+    std::fs::remove_file(&ballast).unwrap();
+    let again = until("the same publication is stored", async || {
+        node.append(vec![refused.clone()]).await.ok()
+    })
+    .await;
+    let next = Position { seq: page.head + 1, ..page_end(&stored) };
+    assert_eq!(again, [Published::Stored(next)], "the refused one left no trace");
+    assert!(node.backend.health().get().up);
+    let all = node.all().await;
+    assert_eq!(seqs(&all), (1..=next.seq).collect::<Vec<_>>());
+    node.close().await;
+}
+
+fn page_end(stored: &[Position]) -> Position {
+    *stored.last().unwrap()
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_both_versions() {
+    let dir = Dir::new();
+    dir.node().await.close().await;
+    Connection::open(dir.db()).unwrap().pragma_update(None, "user_version", 73).unwrap();
+    let error = Node::try_open(dir.config()).await.unwrap_err();
+    assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("version 73") && text.contains("version 1"), "{text}");
+}
+
+#[tokio::test]
+async fn files_that_are_no_log_are_refused_and_left_alone() {
+    let dir = Dir::new();
+    let garbage = b"This is a letter to my aunt. ".repeat(300);
+    std::fs::write(dir.db(), &garbage).unwrap();
+    let error = Node::try_open(dir.config()).await.unwrap_err();
+    assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
+    assert!(error.to_string().contains("not a SQLite database"), "{error}");
+    assert_eq!(std::fs::read(dir.db()).unwrap(), garbage);
+
+    let other = dir.path().join("other.db");
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE aunts (name TEXT)").unwrap();
+    let error = Node::try_open(SqliteConfig::new(&other)).await.unwrap_err();
+    assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
+    assert!(error.to_string().contains("another program"), "{error}");
+    let tables: u32 = Connection::open(&other)
+        .unwrap()
+        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 1);
+
+    dir_of_another_namespace().await;
+}
+
+async fn dir_of_another_namespace() {
+    let dir = Dir::new();
+    dir.node().await.close().await;
+    let error = Node::try_open(dir.config().with_namespace("mine")).await.unwrap_err();
+    assert!(error.to_string().contains("`default`, not `mine`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_damaged_row_keeps_its_place_and_is_told() {
+    let dir = Dir::new();
+    let node = dir.node().await;
+    let mut feed = Follower::new(&node);
+    node.subscribe("**").await;
+    node.publish("t", "1").await;
+    assert_eq!(feed.entry().await.position.seq, 1);
+    // Another hand writes what nobody can read.
+    let conn = Connection::open(dir.db()).unwrap();
+    conn.execute_batch(
+        "BEGIN IMMEDIATE;
+         INSERT INTO log SELECT 2, lane, appended, x'FFFFFF' FROM log WHERE seq = 1;
+         INSERT INTO log SELECT 3, 4711, appended, body FROM log WHERE seq = 1;
+         UPDATE lanes SET count = count + 1, last_seq = 2;
+         UPDATE state SET seq = 3;
+         COMMIT;",
+    )
+    .unwrap();
+    assert_eq!(node.publish("t", "4").await.seq, 4);
+    let lane = message("t", "").lane();
+    for (seq, expected) in [(2, Some(lane.clone())), (3, None)] {
+        match feed.next().await {
+            FeedEvent::Undecodable { position, lane, .. } => {
+                assert_eq!((position.seq, lane), (seq, expected));
+            }
+            other => panic!("{seq}: {other:?}"),
+        }
+    }
+    assert_eq!(feed.entry().await.position.seq, 4);
+    let page = node.read(ReadQuery::range(0, 10)).await;
+    assert_eq!(seqs(&page), [1, 4]);
+    assert_eq!(page.undecodable, [(2, Some(lane)), (3, None)]);
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_backup_restored_into_the_open_file_opens_an_epoch_that_tells_what_was_lost() {
+    let dir = Dir::new();
+    let (node, other) = (dir.node().await, dir.node().await);
+    let last = ten_with_a_backup_at_five(&dir, &node).await;
+    copy(&backup(&dir), &dir.db());
+    // A write that appends nothing must not wipe out what tells of the loss.
+    node.append(Vec::new()).await.unwrap();
+    let new = other.publish("t", "new").await;
+    assert_ne!(new.epoch, last.epoch);
+    assert_eq!(new.seq, 6);
+    for node in [&node, &other] {
+        let lineage = node.backend.head().await.unwrap().lineage;
+        let fork = Fork { parent: last.epoch, at: 5, lost_through: 10 };
+        assert_eq!(lineage.forks, [fork]);
+        assert_eq!(lineage.locate(last, 6), Place::Beyond { fork: 5 });
+        assert_eq!(texts(&node.all().await), ["1", "2", "3", "4", "5", "new"]);
+    }
+    node.close().await;
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_moved_over_one_whose_write_ahead_log_is_left_is_not_damaged_by_it() {
+    if be_a_writer().await {
+        return;
+    }
+    let test = "files::a_file_moved_over_one_whose_write_ahead_log_is_left_is_not_damaged_by_it";
+    let dir = Dir::new();
+    let node = dir.node().await;
+    let last = ten_with_a_backup_at_five(&dir, &node).await;
+    node.close().await;
+    // A process that was killed leaves its write-ahead log behind.
+    let mut writer = Writer::spawn(test, &dir.db(), 1, u64::MAX - 100);
+    writer.wait_acked(20);
+    writer.kill();
+    assert!(dir.path().join("log.db-wal").metadata().unwrap().len() > 0);
+    std::fs::rename(backup(&dir), dir.db()).unwrap();
+
+    let node = dir.node().await;
+    assert_eq!(texts(&node.all().await), ["1", "2", "3", "4", "5"], "nothing of the other's");
+    let new = node.publish("t", "new").await;
+    assert_eq!(new.seq, 6);
+    assert_ne!(new.epoch, last.epoch);
+    let lineage = node.backend.head().await.unwrap().lineage;
+    assert!(lineage.forks[0].lost_through >= 30, "{lineage:?}");
+    node.close().await;
+    let conn = Connection::open(dir.db()).unwrap();
+    let verdict: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
+
+#[tokio::test]
+async fn nodes_of_a_file_that_is_replaced_meet_on_the_new_one() {
+    let dir = Dir::new();
+    let nodes = [dir.node().await, dir.node().await, dir.node().await];
+    let last = ten_with_a_backup_at_five(&dir, &nodes[0]).await;
+    std::fs::rename(backup(&dir), dir.db()).unwrap();
+    let mut expected: Vec<_> = (1..=5).map(|n| n.to_string()).collect();
+    for round in 0..3 {
+        for (n, node) in nodes.iter().enumerate() {
+            let text = format!("{round}.{n}");
+            let position = until("it is stored", async || {
+                match node.send(message("t", &text)).await {
+                    Ok(Published::Stored(position)) => Some(position),
+                    Ok(other) => panic!("{other:?}"),
+                    Err(_) => None,
+                }
+            })
+            .await;
+            assert_ne!(position.epoch, last.epoch);
+            expected.push(text);
+        }
+    }
+    for node in &nodes {
+        until("all is there", async || {
+            let page = node.backend.read(ReadQuery::range(0, 100)).await.ok()?;
+            (texts(&page) == expected).then_some(())
+        })
+        .await;
+    }
+    for node in nodes {
+        node.close().await;
+    }
+    let again = dir.node().await;
+    assert_eq!(texts(&again.all().await), expected);
+    again.close().await;
+}
+
+/// Ten messages, with a backup after the fifth. Returns the last position.
+async fn ten_with_a_backup_at_five(dir: &Dir, node: &Node) -> Position {
+    let mut last = node.head().await;
+    for n in 1..=10 {
+        last = node.publish("t", &n.to_string()).await;
+        if n == 5 {
+            copy(&dir.db(), &backup(dir));
+        }
+    }
+    last
+}
+
+fn backup(dir: &Dir) -> PathBuf {
+    dir.path().join("backup.db")
+}
+
+fn copy(from: &Path, to: &Path) {
+    let (from, mut to) = (Connection::open(from).unwrap(), Connection::open(to).unwrap());
+    to.busy_timeout(Duration::from_secs(5)).unwrap();
+    let backup = Backup::new(&from, &mut to).unwrap();
+    backup.run_to_completion(1 << 20, Duration::from_millis(5), None).unwrap();
+}
