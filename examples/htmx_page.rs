@@ -49,8 +49,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .route("/", get(page))
         .route("/notes", post(add))
-        .route("/htmx.js", get(|| script(include_str!("assets/htmx.min.js"))))
-        .route("/sse.js", get(|| script(include_str!("assets/htmx-ext-sse.min.js"))))
+        .route("/htmx.js", get(async || script(include_str!("assets/htmx.min.js"))))
+        .route("/sse.js", get(async || script(include_str!("assets/htmx-ext-sse.min.js"))))
         .with_state(App { broker: broker.clone(), board })
         .merge(hub.streaming());
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
@@ -87,7 +87,7 @@ async fn add(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn script(text: &'static str) -> ([(header::HeaderName, &'static str); 1], &'static str) {
+fn script(text: &'static str) -> ([(header::HeaderName, &'static str); 1], &'static str) {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], text)
 }
 

@@ -1,0 +1,8 @@
+//! The examples, run as real processes and used as their readers would use them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod axum_app;
+mod htmx_page;
+mod process;
+mod stream;
+mod two_nodes;
