@@ -34,22 +34,25 @@ impl Stream {
 
     /// The next event.
     pub(crate) async fn next(&mut self) -> Event {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return event;
+        // All of it, and not each read: heartbeats are no events.
+        let next = async {
+            loop {
+                if let Some(event) = self.events.pop_front() {
+                    return event;
+                }
+                assert!(self.read().await, "the stream has ended");
             }
-            assert!(self.read().await, "the stream has ended");
-        }
+        };
+        soon("an event", next).await
     }
 
     /// Reads until the stream ends.
     pub(crate) async fn ends(&mut self) {
-        while self.read().await {}
+        soon("the stream ends", async { while self.read().await {} }).await;
     }
 
     async fn read(&mut self) -> bool {
-        let chunk = soon("something on the stream", self.response.chunk()).await.unwrap();
-        let Some(chunk) = chunk else { return false };
+        let Some(chunk) = self.response.chunk().await.unwrap() else { return false };
         for item in self.parser.push(&chunk) {
             if let Item::Block(block) = item.unwrap()
                 && let Some(message) = block.message()
