@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, Rows};
 use tavern_backend::{Floor, Keep, Lane, LogTime, Page, Position, ReadQuery, Retention};
 
 use crate::failure::Outcome;
@@ -16,8 +16,10 @@ use crate::state::State;
 const SCAN: usize = 8192;
 /// Bytes of bodies in one page, from which on it ends early.
 const BYTES: usize = 8 << 20;
-/// Floors named in one page of a query with wildcards.
+/// Floors named in one page of a query without filters.
 const FLOORS: usize = 4096;
+/// Topics of a query whose lanes are looked up one by one.
+const TOPICS: usize = 256;
 
 /// Reads a page. The connection is in a read transaction, whose state this is.
 pub(crate) fn read(
@@ -125,14 +127,38 @@ impl<'a> Floors<'a> {
 
     /// The lanes that the query wants whose floor is above its start, and whether these are all.
     fn above(&mut self, query: &ReadQuery) -> Outcome<(Vec<Floor>, bool)> {
-        let conn = self.conn;
-        // Those that were trimmed, and those in which something may be too old by now.
-        let mut select = conn.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM lanes WHERE floor > ?1
-             UNION SELECT {COLUMNS} FROM lanes WHERE due <= ?2"
-        ))?;
-        let mut rows = select.query((signed(query.after), self.now.as_millis()))?;
         let mut floors = Vec::new();
+        let few = query.filters.as_deref().filter(|filters| {
+            filters.wildcards().is_empty() && filters.topics().take(TOPICS + 1).count() <= TOPICS
+        });
+        // Those that were trimmed, and those in which something may be too old by now.
+        let conn = self.conn;
+        let Some(filters) = few else {
+            let mut select = conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM lanes WHERE floor > +?1 OR due <= +?2"
+            ))?;
+            let rows = select.query((signed(query.after), self.now.as_millis()))?;
+            let complete = self.gather(rows, query, &mut floors)?;
+            return Ok((floors, complete));
+        };
+        let mut select = conn.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM lanes WHERE topic = ?3 AND (+floor > ?1 OR +due <= ?2)"
+        ))?;
+        for topic in filters.topics() {
+            let now = self.now.as_millis();
+            let rows = select.query((signed(query.after), now, topic.as_str()))?;
+            self.gather(rows, query, &mut floors)?;
+        }
+        Ok((floors, true))
+    }
+
+    /// Adds the floors of rows of `lanes`. Returns whether it went through all of them.
+    fn gather(
+        &mut self,
+        mut rows: Rows<'_>,
+        query: &ReadQuery,
+        floors: &mut Vec<Floor>,
+    ) -> Outcome<bool> {
         while let Some(row) = rows.next()? {
             let (stored, lane) = Stored::read(row)?;
             let Some(lane) = lane.filter(|lane| query.wants(lane)) else { continue };
@@ -140,12 +166,12 @@ impl<'a> Floors<'a> {
             self.known.insert(stored.id, seq);
             if seq > query.after {
                 if floors.len() == FLOORS && query.filters.is_none() {
-                    return Ok((floors, false));
+                    return Ok(false);
                 }
                 floors.push(Floor { lane, seq });
             }
         }
-        Ok((floors, true))
+        Ok(true)
     }
 
     /// The floor of one lane.
@@ -178,7 +204,7 @@ impl<'a> Floors<'a> {
         }
         if excess > 0 {
             let mut select = self.conn.prepare_cached(
-                "SELECT seq FROM log WHERE lane = ?1 AND seq > ?2 ORDER BY seq LIMIT 1 OFFSET ?3",
+                "SELECT seq FROM log WHERE lane = +?1 AND seq > +?2 ORDER BY seq LIMIT 1 OFFSET ?3",
             )?;
             let seq =
                 select.query_row((stored.id, signed(floor), signed(excess - 1)), |r| r.get(0));
@@ -187,7 +213,7 @@ impl<'a> Floors<'a> {
         if !keep.age.is_zero() {
             let old = self.older_than(keep.age)?;
             let mut select = self.conn.prepare_cached(
-                "SELECT max(seq) FROM log WHERE lane = ?1 AND seq > ?2 AND seq <= ?3",
+                "SELECT max(seq) FROM log WHERE lane = +?1 AND seq > +?2 AND seq <= +?3",
             )?;
             let seq: Option<i64> =
                 select.query_row((stored.id, signed(floor), signed(old)), |row| row.get(0))?;

@@ -139,7 +139,7 @@ fn sweep_lane(
     let expired = expire(conn, row, keep, now, rules.budget)?;
     let deleted = delete_removed(conn, row, rules)?;
     let oldest: Option<i64> = conn
-        .prepare_cached("SELECT min(seq) FROM log WHERE lane = ?1")?
+        .prepare_cached("SELECT min(seq) FROM log WHERE lane = +?1")?
         .query_row([row.id], |r| r.get(0))?;
     let empty = row.count == 0 && oldest.is_none();
     let forget_at = row.last_at.after(rules.lane_memory);
@@ -173,7 +173,7 @@ fn expire(
     }
     let mut select = conn.prepare_cached(
         "SELECT max(seq), count(*) FROM (SELECT seq, appended FROM log INDEXED BY log_lane
-             WHERE lane = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3)
+             WHERE lane = +?1 AND seq > +?2 ORDER BY seq LIMIT ?3)
          WHERE appended <= ?4",
     )?;
     let before = now.before(keep.age).as_millis();
@@ -193,7 +193,7 @@ fn expire(
 fn delete_removed(conn: &Connection, row: &LaneRow, rules: Rules<'_>) -> Outcome<u64> {
     let mut delete = conn.prepare_cached(
         "DELETE FROM log WHERE seq IN
-             (SELECT seq FROM log WHERE lane = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3)",
+             (SELECT seq FROM log WHERE lane = +?1 AND seq <= +?2 ORDER BY seq LIMIT ?3)",
     )?;
     let through = row.floor.min(rules.settled);
     let deleted = delete.execute((row.id, signed(through), signed(rules.budget.max(1))))?;
@@ -206,7 +206,7 @@ fn next_expiry(conn: &Connection, row: &LaneRow, keep: Keep) -> Outcome<i64> {
         return Ok(NEVER);
     }
     let mut select = conn.prepare_cached(
-        "SELECT appended FROM log WHERE lane = ?1 AND seq > ?2 ORDER BY seq LIMIT 1",
+        "SELECT appended FROM log WHERE lane = +?1 AND seq > +?2 ORDER BY seq LIMIT 1",
     )?;
     let appended: i64 = select.query_row((row.id, signed(row.floor)), |r| r.get(0))?;
     Ok(appended.saturating_add(millis(keep.age)))

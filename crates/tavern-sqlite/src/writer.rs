@@ -70,6 +70,8 @@ impl AppendRequest {
 const GROUP: usize = 1024;
 /// … nor more bytes of data.
 const GROUP_BYTES: usize = 8 << 20;
+/// How long a group waits for the next request, as long as it is smaller than the last one was.
+const LINGER: Duration = Duration::from_micros(50);
 /// How often the writer looks around when nothing is asked of it.
 const TICK: Duration = Duration::from_millis(500);
 /// The same while something is wrong.
@@ -81,12 +83,14 @@ pub(crate) struct Writer {
     inbox: Receiver<Request>,
     log: Log,
     stopping: bool,
+    /// How many requests the last group had.
+    last: usize,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, inbox: Receiver<Request>) -> Outcome<Self> {
         let log = Log::new(Arc::clone(&shared))?;
-        Ok(Self { shared, inbox, log, stopping: false })
+        Ok(Self { shared, inbox, log, stopping: false, last: 0 })
     }
 
     /// Creates or opens the log. Returns the rules in force if they are not those configured.
@@ -113,6 +117,8 @@ impl Writer {
     fn group(&mut self, first: AppendRequest) {
         let mut group = vec![first];
         self.gather(&mut group);
+        self.linger(&mut group);
+        self.last = group.len();
         if let Err(failure) = self.log.enter() {
             self.tell::<()>(&Err(failure.clone()));
             refuse(group, &failure);
@@ -138,9 +144,24 @@ impl Writer {
         }
     }
 
+    /// Waits a moment for publishers who were just answered and are about to come back: without
+    /// it they would split into two groups that take turns, and every commit would be half full.
+    fn linger(&mut self, group: &mut Vec<AppendRequest>) {
+        while !self.stopping && group.len() < self.last {
+            match self.inbox.recv_timeout(LINGER) {
+                Ok(Request::Append(request)) => group.push(request),
+                Ok(Request::Stop) => self.stopping = true,
+                Err(_) => return,
+            }
+            self.gather(group);
+            if full(group) {
+                return;
+            }
+        }
+    }
+
     fn gather(&mut self, group: &mut Vec<AppendRequest>) {
-        let mut messages: usize = group.iter().map(|r| r.append.publications.len()).sum();
-        let mut bytes: usize = group.iter().map(size).sum();
+        let (mut messages, mut bytes) = extent(group);
         while !self.stopping && messages < GROUP && bytes < GROUP_BYTES {
             match self.inbox.try_recv() {
                 Ok(Request::Append(request)) => {
@@ -222,6 +243,16 @@ impl Writer {
             }
         }
     }
+}
+
+/// How many publications a group has, and how many bytes of data.
+fn extent(group: &[AppendRequest]) -> (usize, usize) {
+    (group.iter().map(|r| r.append.publications.len()).sum(), group.iter().map(size).sum())
+}
+
+fn full(group: &[AppendRequest]) -> bool {
+    let (messages, bytes) = extent(group);
+    messages >= GROUP || bytes >= GROUP_BYTES
 }
 
 fn size(request: &AppendRequest) -> usize {

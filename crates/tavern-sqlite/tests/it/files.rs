@@ -58,8 +58,10 @@ impl SmallDisk {
     /// `None` where this process may not mount.
     fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let status =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tavern"]).arg(dir.path()).output();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=3m", "tavern"])
+            .arg(dir.path())
+            .output();
         status.is_ok_and(|output| output.status.success()).then_some(Self(dir))
     }
 }
@@ -256,14 +258,13 @@ async fn nodes_of_a_file_that_is_replaced_meet_on_the_new_one() {
     for round in 0..3 {
         for (n, node) in nodes.iter().enumerate() {
             let text = format!("{round}.{n}");
-            let position = until("it is stored", async || {
-                match node.send(message("t", &text)).await {
+            let position =
+                until("it is stored", async || match node.send(message("t", &text)).await {
                     Ok(Published::Stored(position)) => Some(position),
                     Ok(other) => panic!("{other:?}"),
                     Err(_) => None,
-                }
-            })
-            .await;
+                })
+                .await;
             assert_ne!(position.epoch, last.epoch);
             expected.push(text);
         }

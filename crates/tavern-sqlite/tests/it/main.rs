@@ -4,8 +4,8 @@
 mod basics;
 mod child;
 mod conformance;
-mod files;
 mod file;
+mod files;
 mod kit;
 mod processes;
 mod trim;
