@@ -123,7 +123,8 @@ impl Client {
         async move {
             let mut texts = Vec::with_capacity(n);
             while texts.len() < n {
-                let what = format!("message {} of {n} ({at}), after {:?}", texts.len() + 1, texts.last());
+                let what =
+                    format!("message {} of {n} ({at}), after {:?}", texts.len() + 1, texts.last());
                 texts.push(self.message_called(&what).await.data().as_str().to_owned());
             }
             texts
@@ -137,9 +138,7 @@ impl Client {
             loop {
                 match self.subscription.recv().await {
                     Some(Delivery::Message(message)) => return message,
-                    Some(
-                        Delivery::Cursor(_) | Delivery::Degraded(_) | Delivery::Recovered(_),
-                    ) => {}
+                    Some(Delivery::Cursor(_) | Delivery::Degraded(_) | Delivery::Recovered(_)) => {}
                     other => panic!("{what_else}, not {other:?}"),
                 }
             }
@@ -157,9 +156,7 @@ impl Client {
             loop {
                 match self.subscription.recv().await {
                     Some(Delivery::Gap(gap)) => return gap,
-                    Some(
-                        Delivery::Cursor(_) | Delivery::Degraded(_) | Delivery::Recovered(_),
-                    ) => {}
+                    Some(Delivery::Cursor(_) | Delivery::Degraded(_) | Delivery::Recovered(_)) => {}
                     other => panic!("a gap, not {other:?}"),
                 }
             }
@@ -182,9 +179,7 @@ impl Client {
                     Some(Delivery::Gap(gap)) => replay.gaps.push((replay.messages.len(), gap)),
                     Some(Delivery::Snapshot(snapshot)) => replay.snapshots.push(snapshot),
                     Some(Delivery::Truncated(truncated)) => replay.truncated = Some(truncated),
-                    Some(
-                        Delivery::Cursor(_) | Delivery::Degraded(_) | Delivery::Recovered(_),
-                    ) => {}
+                    Some(Delivery::Cursor(_) | Delivery::Degraded(_) | Delivery::Recovered(_)) => {}
                     other => panic!("a replay, not {other:?} after {replay:?}"),
                 }
             }

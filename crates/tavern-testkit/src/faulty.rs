@@ -13,6 +13,8 @@ use backend::Faulty;
 pub enum Fault {
     /// Pages lack every second entry.
     DropsFromPages,
+    /// Pages have no entries.
+    EmptyPages,
     /// Pages have no floors and no horizon.
     ForgetsFloors,
     /// Pages tell a floor just below the oldest entry of each lane.
@@ -89,6 +91,7 @@ impl Fault {
     /// All of them.
     pub const ALL: &'static [Self] = &[
         Self::DropsFromPages,
+        Self::EmptyPages,
         Self::ForgetsFloors,
         Self::FloorsBelowTheOldest,
         Self::TinyPages,

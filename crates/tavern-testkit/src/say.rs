@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tavern_backend::{EventName, FilterSet, Lane, MessageEnvelope, MessageId, Scope, Topic, TopicFilter};
+use tavern_backend::{
+    EventName, FilterSet, Lane, MessageEnvelope, MessageId, Scope, Topic, TopicFilter,
+};
 
 /// A topic.
 ///

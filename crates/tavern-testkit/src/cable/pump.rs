@@ -56,7 +56,9 @@ pub(super) async fn mirror_health(
         if health.closed {
             shared.health.set_closed();
         } else if !health.up {
-            shared.health.set_down(health.reason.unwrap_or_else(|| Arc::from("the engine is away")));
+            shared
+                .health
+                .set_down(health.reason.unwrap_or_else(|| Arc::from("the engine is away")));
         } else if shared.state().up {
             shared.health.set_up();
         }

@@ -59,7 +59,8 @@ pub async fn expired_is_not_replayed(stage: Stage) {
 pub async fn a_ttl_runs_out_in_the_spool(stage: Stage) {
     let nodes = [stage.node().await, stage.node().await];
     let broker = nodes[0].broker_with(|config| config.publish_patience = Duration::from_millis(20));
-    let mut client = Client::fresh(&nodes[1].broker(), &["t"]);
+    let other = nodes[1].broker();
+    let mut client = Client::fresh(&other, &["t"]);
     client.opened().await;
     nodes[0].cable().cut();
     let spooling = [message("t", "short").ttl(TTL), message("t", "for ever")];

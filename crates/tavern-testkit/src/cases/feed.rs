@@ -46,10 +46,7 @@ pub async fn a_wildcard_hears_of_new_topics(stage: Stage) {
     }
     listener.until_seq(4).await;
     let topics = listener.entries.values().map(|e| e.envelope().topic.to_string());
-    assert_eq!(
-        topics.collect::<Vec<_>>(),
-        ["orders/7", "orders", "orders/7/lines", "stock/new"]
-    );
+    assert_eq!(topics.collect::<Vec<_>>(), ["orders/7", "orders", "orders/7/lines", "stock/new"]);
 }
 
 /// Each seq reaches the feed, as an entry or a skip; a node's own entries too.

@@ -15,7 +15,8 @@ use crate::wait::within;
 /// Pages hold no more than asked, go on where the last one ended, and together are the log.
 pub async fn pages_together_are_the_log(stage: Stage) {
     let (node, other) = (stage.node().await, stage.node().await);
-    let batch = (1..=100).map(|n| node.publication(message(&format!("t/{}", n % 3), n.to_string())));
+    let batch =
+        (1..=100).map(|n| node.publication(message(&format!("t/{}", n % 3), n.to_string())));
     node.append(batch.collect()).await;
     for limit in [1, 7, 100, 1000] {
         let (mut after, mut texts) = (0, Vec::new());
@@ -24,7 +25,9 @@ pub async fn pages_together_are_the_log(stage: Stage) {
             assert!(page.entries.len() <= limit, "{} entries of {limit}", page.entries.len());
             assert!(page.to > after && page.to <= 100, "from {after} to {}", page.to);
             assert_eq!((page.after, page.head), (after, 100));
-            assert!(page.entries.iter().all(|e| e.position.seq > after && e.position.seq <= page.to));
+            assert!(
+                page.entries.iter().all(|e| e.position.seq > after && e.position.seq <= page.to)
+            );
             texts.extend(page.entries.iter().map(|e| e.envelope().data.as_str().to_owned()));
             after = page.to;
         }
@@ -132,7 +135,9 @@ pub async fn hard_case_09_another_scopes_flood_trims_nothing_of_mine(stage: Stag
     trimmed(&node, 0, &[("notify", Some("bob"), 58)]).await;
     let page = read(&node, ReadQuery::range(0, 1000)).await;
     assert_eq!(texts(&page.entries), ["for alice", "for all", "56", "57", "58", "59"]);
-    let others = floors(&page).into_keys().filter(|lane| lane.scope.as_ref().is_none_or(|s| s.as_str() != "bob"));
+    let others = floors(&page)
+        .into_keys()
+        .filter(|lane| lane.scope.as_ref().is_none_or(|s| s.as_str() != "bob"));
     assert_eq!(others.collect::<Vec<_>>(), [], "no floor but bob's");
 }
 
@@ -199,7 +204,10 @@ pub async fn an_id_is_found_in_its_lane(stage: Stage) {
     let position = node.store(message("t", "x").id("here")).await;
     let find = |topic: &'static str, text: &'static str| {
         let bus = node.bus().clone();
-        within("find", async move { bus.find(&lane(topic, None), &id(text)).await.expect("an answer") })
+        within(
+            "find",
+            async move { bus.find(&lane(topic, None), &id(text)).await.expect("an answer") },
+        )
     };
     assert_eq!(find("t", "here").await, Some(position.seq));
     assert_eq!(find("t", "there").await, None);
@@ -254,7 +262,10 @@ pub async fn ten_thousand_topics_in_history(stage: Stage) {
     let read = pages.iter().flat_map(|page| &page.entries);
     let read = read.map(|e| e.envelope().data.as_str().to_owned()).collect::<Vec<_>>();
     assert!(read == (0..10_000).map(|n| n.to_string()).collect::<Vec<_>>(), "{} read", read.len());
-    assert!(pages.iter().all(|page| page.floors.is_empty() && page.horizon == 0), "nothing is gone");
+    assert!(
+        pages.iter().all(|page| page.floors.is_empty() && page.horizon == 0),
+        "nothing is gone"
+    );
     let one = read_one(&node, "t/7777").await;
     assert_eq!(texts(&one), ["7777"]);
 }

@@ -39,7 +39,8 @@ pub async fn hard_case_04_an_id_that_looks_like_a_cursor(stage: Stage) {
     for n in 1..=3 {
         let envelope = message("t", n.to_string()).id(&format!("{forged}"));
         let topic = if n == 1 { "t".to_owned() } else { format!("t{n}") };
-        let envelope = tavern_backend::MessageEnvelope { topic: crate::say::topic(&topic), ..envelope };
+        let envelope =
+            tavern_backend::MessageEnvelope { topic: crate::say::topic(&topic), ..envelope };
         publish(&brokers[0], envelope).await;
     }
     publish(&brokers[0], message("t", "behind")).await;

@@ -208,10 +208,8 @@ pub async fn interest_asked_for_during_an_outage(stage: Stage) {
     nodes[1].cable().cut();
     let mut during = Client::fresh(&brokers[1], &["during"]);
     within("the cable heals", nodes[1].cable().heal()).await.expect("healed");
-    eventually("interest is asked for", || {
-        nodes[1].cable().interest().contains(&filter("during"))
-    })
-    .await;
+    eventually("interest is asked for", || nodes[1].cable().interest().contains(&filter("during")))
+        .await;
     let envelopes = (0..5).map(|n| message("before", n.to_string()));
     publish_all(&brokers[0], envelopes.collect()).await;
     let texts = before.texts(5).await;

@@ -125,7 +125,9 @@ pub async fn one_bad_message_does_not_stop_its_batch(stage: Stage) {
     else {
         panic!("stored, duplicate, refused, stored, not {published:?}");
     };
-    assert!(matches!((&first[0], duplicate), (Published::Stored(a), Published::Duplicate(b)) if a == b));
+    assert!(
+        matches!((&first[0], duplicate), (Published::Stored(a), Published::Duplicate(b)) if a == b)
+    );
     assert!(matches!(refused, Published::Rejected(Rejection::IdConflict { .. })), "{refused:?}");
     assert_eq!(after.seq, before.seq + 1, "what is refused takes no seq");
     assert_eq!(node.texts().await, ["known", "theirs", "before", "after"]);
@@ -192,12 +194,9 @@ pub async fn hard_case_11_the_same_id_in_another_lane(stage: Stage) {
     let b = node.store(message("b", "first").id("1")).await;
     let mine = node.store(message("a", "first").id("1").scope("me")).await;
     let theirs = node.store(message("a", "other").id("1").scope("them")).await;
-    for (topic, scope, position) in [
-        ("a", None, a),
-        ("b", None, b),
-        ("a", Some("me"), mine),
-        ("a", Some("them"), theirs),
-    ] {
+    for (topic, scope, position) in
+        [("a", None, a), ("b", None, b), ("a", Some("me"), mine), ("a", Some("them"), theirs)]
+    {
         let found = within("find", node.bus().find(&lane(topic, scope), &id("1"))).await;
         assert_eq!(found.expect("found"), Some(position.seq), "{topic} {scope:?}");
     }
@@ -209,7 +208,9 @@ pub async fn hard_case_11_the_same_id_in_another_lane(stage: Stage) {
 pub async fn what_was_published_comes_back(stage: Stage) {
     let (node, other) = (stage.node().await, stage.node().await);
     let mut listener = crate::Listener::new(other.bus());
-    within("interest", other.bus().add_interest(&[crate::say::filter("**")])).await.expect("interest");
+    within("interest", other.bus().add_interest(&[crate::say::filter("**")]))
+        .await
+        .expect("interest");
     let ttl = std::time::Duration::from_secs(3600);
     let published = [
         message("plain", "data"),
@@ -299,9 +300,40 @@ pub(crate) fn odd_data() -> Vec<&'static str> {
 /// Topics at the edge of what is allowed.
 pub(crate) fn odd_topics() -> Vec<String> {
     let mut topics = [
-        "a", "A", "a/b", "a.b", "a b", " a", "a ", "a*b", "**a", "a>", ">", "+", "#", "a/#", "%",
-        "_", "a_b", "a%b", "'", "\"", "\\", "{a}", "[a]", "a?b", "é", "e\u{301}", "☃/🦀", "-", "--",
-        "null", "0", "a:b", "tavern", "a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p",
+        "a",
+        "A",
+        "a/b",
+        "a.b",
+        "a b",
+        " a",
+        "a ",
+        "a*b",
+        "**a",
+        "a>",
+        ">",
+        "+",
+        "#",
+        "a/#",
+        "%",
+        "_",
+        "a_b",
+        "a%b",
+        "'",
+        "\"",
+        "\\",
+        "{a}",
+        "[a]",
+        "a?b",
+        "é",
+        "e\u{301}",
+        "☃/🦀",
+        "-",
+        "--",
+        "null",
+        "0",
+        "a:b",
+        "tavern",
+        "a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p",
     ]
     .map(ToOwned::to_owned)
     .to_vec();

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tavern_broker::{Delivery, GapReason};
 
 use super::order::{increasing, two};
+use crate::Stage;
 use crate::client::{Client, publish, publish_all};
+use crate::process::Process;
 use crate::say::message;
 use crate::wait::{eventually, within};
-use crate::Stage;
-use crate::process::Process;
 
 /// Pushes lost with the connection up, another topic's push behind them: the client gets them first.
 pub async fn hard_case_01_pushes_lost_in_the_middle(stage: Stage) {
@@ -156,8 +156,7 @@ pub async fn hard_case_17_no_clock_runs_while_the_link_is_down(stage: Stage) {
 pub async fn hard_case_17_a_hole_that_cannot_be_read_becomes_a_gap(stage: Stage) {
     let nodes = [stage.node().await, stage.node().await];
     let publisher = nodes[0].broker();
-    let broker =
-        nodes[1].broker_with(|config| config.repair_patience = Duration::from_millis(300));
+    let broker = nodes[1].broker_with(|config| config.repair_patience = Duration::from_millis(300));
     let mut client = Client::fresh(&broker, &["t"]);
     client.opened().await;
     publish(&publisher, message("t", "1")).await;
@@ -202,10 +201,8 @@ pub async fn hard_case_17_a_flood_above_a_hole(stage: Stage) {
     nodes[1].cable().lose_next(2);
     let envelopes = (0..2000).map(|n| message("t", n.to_string()));
     publish_all(&publisher, envelopes.collect()).await;
-    eventually("more than fits above the hole", || {
-        broker.status().counters.pending_overflow > 0
-    })
-    .await;
+    eventually("more than fits above the hole", || broker.status().counters.pending_overflow > 0)
+        .await;
     nodes[1].cable().mend_reads();
     assert_eq!(client.texts(2000).await, (0..2000).map(|n| n.to_string()).collect::<Vec<_>>());
 }
@@ -224,13 +221,19 @@ pub async fn hard_case_26_an_undecodable_entry_is_a_gap_in_its_place(stage: Stag
     publish(&brokers[0], message("other", "x")).await;
     assert_eq!(client.texts(1).await, ["1"]);
     let gap = client.gap().await;
-    assert_eq!((gap.reason, gap.topics.as_slice()), (GapReason::Format, ["t".to_owned()].as_slice()));
+    assert_eq!(
+        (gap.reason, gap.topics.as_slice()),
+        (GapReason::Format, ["t".to_owned()].as_slice())
+    );
     assert_eq!(client.texts(1).await, ["3"]);
     assert_eq!(other.texts(1).await, ["x"], "no gap for who does not follow the topic");
     // The same on replay.
     let (replay, reconnected) = Client::resume(&brokers[1], &["t"], opening).replay().await;
     assert_eq!(replay.texts(), ["1", "3"]);
-    assert!(matches!(replay.gaps.as_slice(), [(1, gap)] if gap.reason == GapReason::Format), "{replay:?}");
+    assert!(
+        matches!(replay.gaps.as_slice(), [(1, gap)] if gap.reason == GapReason::Format),
+        "{replay:?}"
+    );
     assert!(!reconnected.complete);
     assert!(!brokers[1].readiness().ready, "a node that cannot read the log is not ready");
     assert!(brokers[0].readiness().ready, "one that can is");

@@ -6,10 +6,10 @@ use tavern_backend::{Keep, Retention};
 use tavern_broker::{Broker, BrokerConfig, Error, GapReason, Outcome, Settled, Ticket};
 
 use super::order::two;
+use crate::Stage;
 use crate::client::{Client, publish, publish_all};
 use crate::say::{Also, filter, message};
 use crate::wait::{eventually, within};
-use crate::Stage;
 
 /// The answer to a publish is lost: it is sent again under its key, and stored once.
 pub async fn hard_case_12_a_lost_answer_is_settled(stage: Stage) {
@@ -33,13 +33,18 @@ pub async fn hard_case_14_order_survives_failures(stage: Stage) {
     let mut expected = Vec::new();
     for round in 0..6 {
         let cable = nodes[0].cable();
-        if round % 2 == 0 { cable.lose_answers(1) } else { cable.fail_publishes(2) }
+        if round % 2 == 0 {
+            cable.lose_answers(1)
+        } else {
+            cable.fail_publishes(2)
+        }
         // Handed over one after the other, none waiting for the one before.
         let texts = (0..20).map(|n| format!("{round}:{n}")).collect::<Vec<_>>();
         let mut publishing = tokio::task::JoinSet::new();
         let (sent, mut sending) = tokio::sync::mpsc::channel(1);
         for text in &texts {
-            let (broker, envelope, sent) = (brokers[0].clone(), message("t", text.clone()), sent.clone());
+            let (broker, envelope, sent) =
+                (brokers[0].clone(), message("t", text.clone()), sent.clone());
             publishing.spawn(async move {
                 let publishing = broker.publish_envelope(envelope);
                 tokio::pin!(publishing);
@@ -66,7 +71,8 @@ pub async fn hard_case_14_order_survives_failures(stage: Stage) {
 pub async fn hard_case_14_a_new_publish_does_not_overtake_the_spool(stage: Stage) {
     let nodes = [stage.node().await, stage.node().await];
     let broker = nodes[0].broker_with(impatient);
-    let mut client = Client::fresh(&nodes[1].broker(), &["t"]);
+    let other = nodes[1].broker();
+    let mut client = Client::fresh(&other, &["t"]);
     client.opened().await;
     nodes[0].cable().cut();
     let mut tickets = Vec::new();
@@ -90,7 +96,8 @@ pub async fn hard_case_14_a_new_publish_does_not_overtake_the_spool(stage: Stage
 pub async fn hard_case_13_spooled_is_stored_in_the_end(stage: Stage) {
     let nodes = [stage.node().await, stage.node().await];
     let broker = nodes[0].broker_with(impatient);
-    let mut remote = Client::fresh(&nodes[1].broker(), &["t"]);
+    let other = nodes[1].broker();
+    let mut remote = Client::fresh(&other, &["t"]);
     let mut local = Client::fresh(&broker, &["t"]);
     remote.opened().await;
     local.opened().await;
@@ -99,7 +106,9 @@ pub async fn hard_case_13_spooled_is_stored_in_the_end(stage: Stage) {
     for n in 0..10 {
         tickets.push(spool(&broker, message("t", n.to_string())).await);
     }
-    assert!(tickets.iter().all(|ticket| ticket.settled().is_none() && !ticket.time_left().is_zero()));
+    assert!(
+        tickets.iter().all(|ticket| ticket.settled().is_none() && !ticket.time_left().is_zero())
+    );
     assert_eq!(broker.status().counters.spool_entries, 10);
     within("the cable heals", nodes[0].cable().heal()).await.expect("healed");
     let mut last = 0;
@@ -211,7 +220,8 @@ pub async fn local_life_goes_on(stage: Stage) {
     client.opened().await;
     node.cable().cut();
     for n in 0..5 {
-        let outcome = within("an answer", broker.publish_envelope(message("live/a", n.to_string()))).await;
+        let outcome =
+            within("an answer", broker.publish_envelope(message("live/a", n.to_string()))).await;
         assert!(matches!(outcome, Ok(Outcome::Live)), "{outcome:?}");
     }
     let spooled = spool(&broker, message("t", "retained")).await;

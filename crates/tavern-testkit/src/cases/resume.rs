@@ -45,11 +45,11 @@ pub async fn resume_with_several_topics_and_wildcards(stage: Stage) {
         }
     }
     let first = client.texts(expected.len() / 2).await;
-    let cursor = client.cursor().expect("a position");
+    let last = client.message().await;
     drop(client);
+    let cursor = last.cursor().expect("a retained message");
     let rest = Client::resume(&brokers[1], &wanted, cursor).complete_replay().await;
-    // The position may be ahead of the last message taken, never of one that was not.
-    assert_eq!([first, rest].concat(), expected);
+    assert_eq!([first, vec![last.data().as_str().to_owned()], rest].concat(), expected);
 }
 
 /// A client that drops again and again, moving to the other node each time, while both publish.
@@ -147,7 +147,7 @@ pub async fn malformed_ids_are_gaps(stage: Stage) {
         b"1",
         b"-1",
         b"9999999999999999999999999",
-        good[..good.len() / 2].as_bytes(),
+        &good.as_bytes()[..good.len() / 2],
         &[0xff, 0xfe, 0x00],
         b"line\nbreak",
         long.as_bytes(),
@@ -231,7 +231,11 @@ pub async fn hard_case_03_a_cursor_ahead_of_a_lagging_node(stage: Stage) {
         }
     }
     assert_eq!(texts, ["11"], "none of 6 to 10 again");
-    assert_eq!(there.texts(6).await, ["6", "7", "8", "9", "10", "11"], "who lagged with it has all");
+    assert_eq!(
+        there.texts(6).await,
+        ["6", "7", "8", "9", "10", "11"],
+        "who lagged with it has all"
+    );
 }
 
 /// A gap is told once: the cursor that ends it ends it for good, also on a topic that stays quiet.
@@ -273,7 +277,10 @@ pub async fn hard_case_05_the_opening_cursor_is_kept_by_every_browser(stage: Sta
         let [tavern_sse::Item::Block(block)] = items.as_slice() else {
             panic!("one block, not {items:?}");
         };
-        assert_eq!((block.event.as_deref(), block.data.as_deref()), (Some("tavern-cursor"), Some("")));
+        assert_eq!(
+            (block.event.as_deref(), block.data.as_deref()),
+            (Some("tavern-cursor"), Some(""))
+        );
         let last = parser.last_event_id().to_owned();
         let mut resumed = Client::resume_from(&brokers[0], &["t"], last.as_bytes());
         assert_eq!(resumed.complete_replay().await, ["missed"], "as {browser:?}");

@@ -4,10 +4,10 @@ use tokio::task::JoinSet;
 
 use super::history::keeping;
 use super::order::increasing;
+use crate::Stage;
 use crate::client::{Client, publish, publish_all};
 use crate::say::message;
 use crate::wait::eventually;
-use crate::Stage;
 
 /// A reader that is far behind goes on from history, without a gap, and catches up.
 pub async fn a_slow_reader_goes_on_from_history(stage: Stage) {
@@ -102,7 +102,10 @@ pub async fn hard_case_18_many_resumes_cost_pages(stage: Stage) {
         let cursor = cursors[from];
         clients.spawn(async move {
             let texts = Client::resume(&broker, &["t"], cursor).complete_replay().await;
-            assert!(texts == (from..1000).map(|n| n.to_string()).collect::<Vec<_>>(), "from {from}");
+            assert!(
+                texts == (from..1000).map(|n| n.to_string()).collect::<Vec<_>>(),
+                "from {from}"
+            );
         });
     }
     for ended in clients.join_all().await {

@@ -45,8 +45,7 @@ impl Faulty {
         }
         let tasks = Tasks::new();
         let ends = tasks.token().clone().drop_guard();
-        let shared =
-            Arc::new(Shared { fault, memory: Mutex::new(memory), feed: Mutex::new(None) });
+        let shared = Arc::new(Shared { fault, memory: Mutex::new(memory), feed: Mutex::new(None) });
         Self { bus, fault, shared, tasks, _ends: ends }
     }
 

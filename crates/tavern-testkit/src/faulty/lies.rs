@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tavern_backend::{
-    Append, Bus, Entry, Epoch, FeedEvent, Floor, Head, Lane, Lineage, MessageId, Page, Payload, Position,
-    Publication, Published, Topic, TopicFilter,
+    Append, Bus, Entry, Epoch, FeedEvent, Floor, Head, Lane, Lineage, MessageId, Page, Payload,
+    Position, Publication, Published, Topic, TopicFilter,
 };
 use tokio::time::Instant;
 
@@ -100,9 +100,7 @@ fn with_epoch(memory: &mut Memory, event: FeedEvent) -> FeedEvent {
         FeedEvent::Skip { epoch, from, to } => {
             FeedEvent::Skip { epoch: memory.epoch(epoch), from, to }
         }
-        FeedEvent::LinkRestored { head } => {
-            FeedEvent::LinkRestored { head: memory.position(head) }
-        }
+        FeedEvent::LinkRestored { head } => FeedEvent::LinkRestored { head: memory.position(head) },
         event => event,
     }
 }
@@ -111,6 +109,7 @@ fn with_epoch(memory: &mut Memory, event: FeedEvent) -> FeedEvent {
 pub(super) fn page(fault: Fault, memory: &mut Memory, mut page: Page) -> Page {
     match fault {
         Fault::DropsFromPages => page.entries.retain(|entry| entry.position.seq % 2 == 1),
+        Fault::EmptyPages => page.entries.clear(),
         Fault::ForgetsFloors => {
             page.floors.clear();
             page.horizon = 0;

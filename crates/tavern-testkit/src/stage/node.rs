@@ -59,7 +59,6 @@ impl Node {
     }
 
     /// A broker to be built on this node, with short times.
-    #[must_use]
     pub fn builder(&self, change: impl FnOnce(&mut BrokerConfig)) -> BrokerBuilder {
         let mut config = quick();
         change(&mut config);

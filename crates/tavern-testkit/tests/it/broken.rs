@@ -23,7 +23,8 @@ fn every_case_has_a_fault_that_it_must_notice() {
 
 #[test]
 fn every_fault_is_noticed_by_some_case() {
-    let used = table::NOTICED.iter().map(|(_, fault)| format!("{fault:?}")).collect::<BTreeSet<_>>();
+    let used =
+        table::NOTICED.iter().map(|(_, fault)| format!("{fault:?}")).collect::<BTreeSet<_>>();
     let all = Fault::ALL.iter().map(|fault| format!("{fault:?}")).collect::<BTreeSet<_>>();
     assert_eq!(used, all, "no fault goes unnoticed");
 }
