@@ -5,7 +5,7 @@ mod basics;
 mod child;
 mod conformance;
 mod file;
-mod files;
 mod kit;
 mod processes;
+mod recovery;
 mod trim;

@@ -1,4 +1,4 @@
-//! Files that are locked, full, of another kind, damaged, or put in the place of another.
+//! What is in the log after a file was locked, full, damaged, restored, or replaced under its nodes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,34 +7,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use tavern_backend::{Backend, Error, FeedEvent, Fork, Place, Position, Published, ReadQuery};
-use tavern_sqlite::SqliteConfig;
 
 use crate::child::{Writer, be_a_writer, config};
 use crate::kit::{Dir, Follower, Node, message, seqs, texts, until};
-
-#[tokio::test]
-async fn another_programs_lock_makes_publishes_fail_in_time() {
-    let dir = Dir::new();
-    let mut settings = dir.config();
-    settings.lock_timeout = Duration::from_millis(500);
-    let node = Node::open(settings).await;
-    node.publish("t", "before").await;
-    let foreign = Connection::open(dir.db()).unwrap();
-    foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let begun = tokio::time::Instant::now();
-    let answer = node.send(message("t", "meanwhile")).await;
-    assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(!node.backend.health().get().up);
-    assert_eq!(texts(&node.all().await), ["before"], "reading goes on");
-    foreign.execute_batch("COMMIT").unwrap();
-    until("a publish is stored", async || node.send(message("t", "after")).await.ok()).await;
-    assert!(node.backend.health().get().up);
-    let page = node.all().await;
-    assert_eq!(texts(&page)[0], "before");
-    assert!(!texts(&page).contains(&"meanwhile"), "what was given up was not done");
-    node.close().await;
-}
 
 #[tokio::test]
 async fn a_node_that_is_down_finds_out_by_itself_that_it_can_write_again() {
@@ -74,7 +49,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_passes() {
+async fn what_a_full_disk_refused_is_stored_once_when_there_is_room() {
     let Some(disk) = SmallDisk::mount() else {
         eprintln!("skipped: this process may not mount a file system");
         return;
@@ -119,49 +94,7 @@ fn page_end(stored: &[Position]) -> Position {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_with_both_versions() {
-    let dir = Dir::new();
-    dir.node().await.close().await;
-    Connection::open(dir.db()).unwrap().pragma_update(None, "user_version", 73).unwrap();
-    let error = Node::try_open(dir.config()).await.unwrap_err();
-    assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
-    let text = error.to_string();
-    assert!(text.contains("version 73") && text.contains("version 1"), "{text}");
-}
-
-#[tokio::test]
-async fn files_that_are_no_log_are_refused_and_left_alone() {
-    let dir = Dir::new();
-    let garbage = b"This is a letter to my aunt. ".repeat(300);
-    std::fs::write(dir.db(), &garbage).unwrap();
-    let error = Node::try_open(dir.config()).await.unwrap_err();
-    assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
-    assert!(error.to_string().contains("not a SQLite database"), "{error}");
-    assert_eq!(std::fs::read(dir.db()).unwrap(), garbage);
-
-    let other = dir.path().join("other.db");
-    Connection::open(&other).unwrap().execute_batch("CREATE TABLE aunts (name TEXT)").unwrap();
-    let error = Node::try_open(SqliteConfig::new(&other)).await.unwrap_err();
-    assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
-    assert!(error.to_string().contains("another program"), "{error}");
-    let tables: u32 = Connection::open(&other)
-        .unwrap()
-        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(tables, 1);
-
-    dir_of_another_namespace().await;
-}
-
-async fn dir_of_another_namespace() {
-    let dir = Dir::new();
-    dir.node().await.close().await;
-    let error = Node::try_open(dir.config().with_namespace("mine")).await.unwrap_err();
-    assert!(error.to_string().contains("`default`, not `mine`"), "{error}");
-}
-
-#[tokio::test]
-async fn a_damaged_row_keeps_its_place_and_is_told() {
+async fn what_nobody_can_read_keeps_its_place_in_the_feed() {
     let dir = Dir::new();
     let node = dir.node().await;
     let mut feed = Follower::new(&node);
@@ -223,7 +156,7 @@ async fn a_file_moved_over_one_whose_write_ahead_log_is_left_is_not_damaged_by_i
     if be_a_writer().await {
         return;
     }
-    let test = "files::a_file_moved_over_one_whose_write_ahead_log_is_left_is_not_damaged_by_it";
+    let test = "recovery::a_file_moved_over_one_whose_write_ahead_log_is_left_is_not_damaged_by_it";
     let dir = Dir::new();
     let node = dir.node().await;
     let last = ten_with_a_backup_at_five(&dir, &node).await;
