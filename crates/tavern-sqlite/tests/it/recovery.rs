@@ -209,6 +209,8 @@ async fn nodes_of_a_file_that_is_replaced_meet_on_the_new_one() {
         })
         .await;
     }
+    // Who closes the old file last must not take the new one's write-ahead log along.
+    assert!(dir.path().join("log.db-wal").exists());
     for node in nodes {
         node.close().await;
     }
