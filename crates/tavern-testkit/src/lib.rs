@@ -1,15 +1,41 @@
-//! Tavern's kit for testing.
+//! Tavern's kit for testing: what a backend must pass, and what it takes to try everything above it.
+//!
+//! # A backend's conformance
+//!
+//! Write a [`Rig`] for the engine, and put one line into an integration test:
+//!
+//! ```no_run
+//! # mod example {
+//! # use tavern_testkit::MemoryRig as MyRig;
+//! tavern_testkit::conformance!(MyRig::new());
+//! # }
+//! ```
+//!
+//! It becomes one test for each of the [`cases`], named after the promise it holds the backend to.
+//! They play on a [`Stage`]: nodes on one shared log, each behind a [`Cable`] that cuts, loses,
+//! repeats, shuffles and delays. Half of them look at the backend alone, half at brokers over it.
+//! That they notice something is proved with backends broken on purpose: [`Fault`].
+//!
+//! # Real processes
+//!
+//! A [`Hub`] is a `tavern` process to be killed and started again, an [`SseRecorder`] a client over
+//! HTTP that drops and resumes anywhere, an [`Oracle`] the judge of what it recorded, and a
+//! [`Soak`](soak::Soak) all of them together.
 
 mod cable;
 pub mod cases;
 mod client;
 mod conformance;
 mod faulty;
+mod hub;
 mod listener;
 mod memory;
+mod oracle;
 mod process;
+mod recorder;
 mod rig;
 pub mod say;
+pub mod soak;
 mod stage;
 pub mod wait;
 
@@ -17,7 +43,10 @@ pub use cable::{Cable, Cabled, Calls};
 pub use client::{Client, Replay, publish, publish_all};
 pub use conformance::play;
 pub use faulty::Fault;
+pub use hub::Hub;
 pub use listener::Listener;
 pub use memory::MemoryRig;
+pub use oracle::Oracle;
+pub use recorder::{Event, SseRecorder};
 pub use rig::Rig;
 pub use stage::{Node, Stage};

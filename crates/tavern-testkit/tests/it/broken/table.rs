@@ -147,6 +147,12 @@ pub(super) const NOTICED: &[(&str, Fault)] = &[
 
 /// Cases that no backend can break, and what holds them instead.
 pub(super) const BEYOND_THE_BACKEND: &[(&str, &str)] = &[
-    ("interest::interest_lingers_and_is_withdrawn", "what the broker asks for is read at the cable"),
-    ("close::dropped_without_a_runtime", "the broker's own tasks let go of the backend, on the runtime"),
+    (
+        "interest::interest_lingers_and_is_withdrawn",
+        "what the broker asks for is read at the cable",
+    ),
+    (
+        "close::dropped_without_a_runtime",
+        "the broker's own tasks let go of the backend, on the runtime",
+    ),
 ];

@@ -1,0 +1,90 @@
+//! The soak in full: `soak TAVERN [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]`; see `scripts/soak`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tavern_testkit::soak::{Outcome, Soak};
+use tokio::process::Command;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let words = std::env::args().skip(1).collect::<Vec<_>>();
+    let Some(binary) = words.first() else {
+        return say(
+            "soak TAVERN [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]\n",
+            ExitCode::FAILURE,
+        );
+    };
+    let soak = size(&words);
+    // `publisher` in front of the url list: this process is one of the publishers.
+    if let Some(at) = words.iter().position(|word| word == "publisher") {
+        let (number, urls) = (words[at + 1].parse().unwrap_or(0), &words[at + 2..]);
+        return match soak.publish(number, urls).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => say(&format!("publisher {number}: {error}\n"), ExitCode::FAILURE),
+        };
+    }
+    let (dir, this) = match (tempfile::tempdir(), std::env::current_exe()) {
+        (Ok(dir), Ok(this)) => (dir, this),
+        (dir, this) => return say(&format!("{dir:?} {this:?}\n"), ExitCode::FAILURE),
+    };
+    let arguments = words.iter().take(6).cloned().collect::<Vec<_>>();
+    let ran = soak.clone().run(Path::new(binary), dir.path(), |number, urls| {
+        let mut publisher = Command::new(&this);
+        publisher.args(&arguments).arg("publisher").arg(number.to_string()).args(urls);
+        publisher.kill_on_drop(true).spawn()
+    });
+    match ran.await {
+        Ok(outcome) => report(&soak, &outcome),
+        Err(error) => say(&format!("{error}\n"), ExitCode::FAILURE),
+    }
+}
+
+fn size(words: &[String]) -> Soak {
+    let number =
+        |n: usize, default: u64| words.get(n).and_then(|w| w.parse().ok()).unwrap_or(default);
+    let small = |n, default| usize::try_from(number(n, default)).unwrap_or(1);
+    Soak {
+        publishers: small(1, 4),
+        messages: number(2, 10_000),
+        topics: small(3, 20),
+        clients: small(4, 200),
+        pause: Duration::from_millis(80),
+        kill_every: Duration::from_millis(700),
+        limit: Duration::from_secs(number(5, 300)),
+        seed: 7,
+    }
+}
+
+fn report(soak: &Soak, outcome: &Outcome) -> ExitCode {
+    let published = soak.messages * u64::try_from(soak.publishers).unwrap_or(0);
+    let rows = [
+        ("publisher processes", soak.publishers.to_string()),
+        ("messages published", published.to_string()),
+        ("topics", soak.topics.to_string()),
+        ("clients", soak.clients.to_string()),
+        ("clients whose record is complete, in order, once", outcome.complete.to_string()),
+        ("messages received", format!("{} of {}", outcome.received, outcome.expected)),
+        ("gaps told", outcome.gaps.to_string()),
+        ("times a client moved", outcome.moves.to_string()),
+        ("hubs killed with -9 and started again", outcome.kills.to_string()),
+        ("seconds", format!("{:.1}", outcome.took.as_secs_f64())),
+    ];
+    let mut table = rows.map(|(what, value)| format!("{what:<50} {value}\n")).concat();
+    for wrong in outcome.wrong.iter().take(20) {
+        table.push_str(wrong);
+        table.push('\n');
+    }
+    let whole = outcome.wrong.is_empty() && outcome.complete == soak.clients;
+    say(&table, if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn say(text: &str, code: ExitCode) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => code,
+        // Nobody listens.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
