@@ -7,4 +7,5 @@ mod demo;
 mod kit;
 mod settings;
 mod signals;
+mod soak;
 mod start;
