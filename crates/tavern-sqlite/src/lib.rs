@@ -10,8 +10,9 @@
 //! log, and the kernel ends its locks. A process that is stopped while it holds the writers' lock
 //! makes the others' publishes fail with
 //! [`Error::Unavailable`](tavern_backend::Error::Unavailable) after the lock timeout, until it goes
-//! on. A disk that is full or a file that cannot be written does the same; the node looks
-//! every now and then and says when it has passed. Reading goes on meanwhile.
+//! on; closing a node meanwhile says that its writer still waits, which ends with the lock. A disk
+//! that is full or a file that cannot be written does the same; the node looks every now and then
+//! and says when it has passed. Reading goes on meanwhile.
 //!
 //! **Another file.** If the file is removed, a new log begins with the next append; if it is
 //! replaced or restored from a backup, the next append opens a new epoch, and clients are told what
