@@ -109,7 +109,7 @@ pub async fn hard_case_13_spooled_is_stored_in_the_end(stage: Stage) {
     assert!(
         tickets.iter().all(|ticket| ticket.settled().is_none() && !ticket.time_left().is_zero())
     );
-    assert_eq!(broker.status().counters.spool_entries, 10);
+    eventually("ten are counted", || broker.status().counters.spool_entries == 10).await;
     within("the cable heals", nodes[0].cable().heal()).await.expect("healed");
     let mut last = 0;
     for ticket in &mut tickets {
