@@ -150,6 +150,11 @@ impl Broker {
     pub async fn close(&self) {
         let Shared { node, publishing, .. } = &*self.shared;
         publishing.close().await;
+        // What was stored is delivered here too before the streams end, if it comes in time.
+        let drain = node.config.close_drain;
+        if tokio::time::timeout(drain, node.caught_up()).await.is_err() {
+            tracing::warn!(?drain, "streams end before the log's head has arrived here");
+        }
         node.ring.close();
         node.tasks.close().await;
         if let Err(error) = node.bus.close().await {

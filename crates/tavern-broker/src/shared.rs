@@ -114,4 +114,19 @@ impl Node {
         tracing::error!(%what, "the log holds an entry that this version cannot read");
         *self.unreadable.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
     }
+
+    /// Waits until this node has what the log has now; at once if the log cannot be asked.
+    pub(crate) async fn caught_up(&self) {
+        let Ok(head) = self.heads.now().await else { return };
+        let head = head.position;
+        let mut progress = self.ring.progress();
+        // The ring is gone only together with this node.
+        drop(
+            progress
+                .wait_for(|here| {
+                    here.is_none_or(|here| here.epoch != head.epoch || here.seq >= head.seq)
+                })
+                .await,
+        );
+    }
 }
