@@ -150,7 +150,7 @@ impl Trip {
                     }
                     let Some(message) = self.wish.message(Arc::clone(frame)) else { continue };
                     if let Some(kept) = kept {
-                        kept.keep(message, replay);
+                        kept.keep(message);
                     } else {
                         replay.delivered += 1;
                         out.push(message);
@@ -226,7 +226,7 @@ impl Kept {
         (replay.end != End::Nothing).then(|| Self { most, messages: VecDeque::new(), dropped: 0 })
     }
 
-    fn keep(&mut self, message: Delivery, _replay: &mut Replay) {
+    fn keep(&mut self, message: Delivery) {
         self.messages.push_back(message);
         if self.messages.len() > self.most {
             self.messages.pop_front();
