@@ -1,6 +1,7 @@
 //! The handle an application holds.
 
 mod builder;
+mod hooks;
 mod publish;
 
 use std::sync::Arc;
@@ -160,5 +161,6 @@ impl Broker {
         if let Err(error) = node.bus.close().await {
             tracing::warn!(%error, "the backend did not close in good order");
         }
+        node.hooks.close();
     }
 }

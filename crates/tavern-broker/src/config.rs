@@ -36,6 +36,8 @@ pub struct BrokerConfig {
     /// How long a spooled publication is tried. Must stay below the backend's de-duplication window
     /// of five minutes. 60 s.
     pub spool_age: Duration,
+    /// Events that the application sent to one stream alone, waiting for its client. 64.
+    pub direct_events: usize,
     /// How long `close` waits for publications on their way. 5 s.
     pub close_drain: Duration,
     /// At close, clients are told to come back after a random time up to this. 3 s.
@@ -61,6 +63,7 @@ impl Default for BrokerConfig {
             spool_entries: 10_000,
             spool_bytes: 64 << 20,
             spool_age: Duration::from_secs(60),
+            direct_events: 64,
             close_drain: Duration::from_secs(5),
             close_spread: Duration::from_secs(3),
             open_patience: Duration::from_secs(2),

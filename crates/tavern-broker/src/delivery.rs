@@ -19,6 +19,8 @@ pub enum Delivery {
     Cursor(Cursor),
     /// What the application's snapshot callback returned for a topic. It has no id.
     Snapshot(Snapshot),
+    /// What the application sent to this stream alone. It has no id.
+    Direct(Direct),
     /// Entries are missing here.
     Gap(Gap),
     /// The replay was over the configured maximum; its oldest part was left out.
@@ -49,6 +51,7 @@ impl Delivery {
             Self::Cursor(cursor) => Some(*cursor),
             Self::Reconnected(reconnected) => Some(reconnected.cursor),
             Self::Snapshot(_)
+            | Self::Direct(_)
             | Self::Gap(_)
             | Self::Truncated(_)
             | Self::Degraded(_)
@@ -123,6 +126,16 @@ pub struct Snapshot {
     pub event: Option<EventName>,
 }
 
+/// What the application sent to one stream alone: see
+/// [`StreamHandle::send`](crate::StreamHandle::send).
+#[derive(Debug, Clone)]
+pub struct Direct {
+    /// What it says.
+    pub data: Payload,
+    /// The event name, if any.
+    pub event: Option<EventName>,
+}
+
 /// Why entries are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -190,8 +203,21 @@ pub struct Reconnected {
     pub dropped: u64,
     /// Whether nothing is missing: no gap, or each bridged by a snapshot.
     pub complete: bool,
+    /// How long ago, on the log's clock, the first of the messages that history still had was
+    /// stored; `None` if there was none. The client was away for at least as long. (For how long
+    /// exactly is not known: a cursor carries no time, and what it points at may be gone, or be
+    /// nothing that this client may see.)
+    pub behind: Option<Duration>,
     /// The position that ends the replay, and any gap with it.
     pub cursor: Cursor,
+}
+
+impl Reconnected {
+    /// Messages that history still had for the client: delivered or left out.
+    #[must_use]
+    pub const fn missed(&self) -> u64 {
+        self.delivered.saturating_add(self.dropped)
+    }
 }
 
 /// The backend's state.

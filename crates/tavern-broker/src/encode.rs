@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use tavern_backend::Cursor;
+use tavern_backend::{Cursor, EventName, Payload};
 use tavern_sse::{FieldValue, Frame};
 
-use crate::delivery::{Degraded, Delivery, Gap, Reconnected, Snapshot};
+use crate::delivery::{Degraded, Delivery, Direct, Gap, Reconnected, Snapshot};
 
 /// The bytes of a delivery.
 pub(crate) fn delivery(delivery: &Delivery) -> Bytes {
     match delivery {
         Delivery::Message(message) => message.encoded().clone(),
         Delivery::Cursor(cursor) => cursor_event(*cursor),
-        Delivery::Snapshot(snapshot) => snapshot_event(snapshot),
+        Delivery::Snapshot(Snapshot { data, event, .. })
+        | Delivery::Direct(Direct { data, event }) => plain_event(event.as_ref(), data),
         Delivery::Gap(gap) => gap_event(gap),
         Delivery::Truncated(truncated) => control("tavern-replay-truncated", None, truncated),
         Delivery::Reconnected(reconnected) => reconnected_event(*reconnected),
@@ -30,8 +31,9 @@ fn cursor_event(cursor: Cursor) -> Bytes {
     encode(Some("tavern-cursor"), Some(cursor), "")
 }
 
-fn snapshot_event(snapshot: &Snapshot) -> Bytes {
-    encode(snapshot.event.as_ref().map(|e| e.as_str()), None, snapshot.data.as_str())
+/// An event of the application without a place in the log.
+fn plain_event(event: Option<&EventName>, data: &Payload) -> Bytes {
+    encode(event.map(EventName::as_str), None, data.as_str())
 }
 
 fn gap_event(gap: &Gap) -> Bytes {
@@ -59,7 +61,7 @@ fn reconnected_event(reconnected: Reconnected) -> Bytes {
         replay_dropped: u64,
         complete: bool,
     }
-    let Reconnected { delivered, dropped, complete, cursor } = reconnected;
+    let Reconnected { delivered, dropped, complete, cursor, .. } = reconnected;
     let data = Data { replay_delivered: delivered, replay_dropped: dropped, complete };
     control("tavern-reconnected", Some(cursor), &data)
 }

@@ -34,6 +34,13 @@ pub enum Error {
         /// When it may be worth trying again.
         retry_after: Duration,
     },
+    /// The stream that this was meant for is gone; nothing was sent.
+    #[error("the stream has ended")]
+    StreamEnded,
+    /// The stream's client does not take what waits for it already; nothing was sent. Try again
+    /// later.
+    #[error("too much waits for this stream already; try again later")]
+    StreamBusy,
     /// The backend refused for a reason that sending it again will not change.
     #[error(transparent)]
     Backend(tavern_backend::Error),
@@ -47,9 +54,13 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::SpoolFull { .. } => true,
+            Self::SpoolFull { .. } | Self::StreamBusy => true,
             Self::Backend(error) => error.is_transient(),
-            Self::Invalid(_) | Self::TooLarge { .. } | Self::IdConflict(_) | Self::Closed => false,
+            Self::Invalid(_)
+            | Self::TooLarge { .. }
+            | Self::IdConflict(_)
+            | Self::StreamEnded
+            | Self::Closed => false,
         }
     }
 }

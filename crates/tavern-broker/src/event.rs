@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::delivery::Direct;
 use tavern_backend::{EventName, Invalid, MessageEnvelope, MessageId, Payload, Scope, Topic};
 
 /// A message to publish, without its topic.
@@ -69,6 +70,19 @@ impl Event {
                 None
             }
         }
+    }
+
+    /// What is sent to one stream alone.
+    pub(crate) fn into_direct(self) -> Result<Direct, Invalid> {
+        let Self { data, event, id, scope, ttl, invalid } = self;
+        if let Some(invalid) = invalid {
+            return Err(invalid);
+        }
+        if id.is_some() || scope.is_some() || ttl.is_some() {
+            let reason = "what is sent to one stream alone has no id, scope or ttl";
+            return Err(Invalid::new("event", reason));
+        }
+        Ok(Direct { data, event })
     }
 
     /// The envelope for `topic`.

@@ -9,6 +9,8 @@ pub(crate) struct Frame {
     pub(crate) envelope: MessageEnvelope,
     /// `None` for a live message.
     pub(crate) position: Option<Position>,
+    /// When it was stored; of a live message, the clock's zero.
+    pub(crate) appended: LogTime,
     pub(crate) expires: Option<LogTime>,
     pub(crate) encoded: bytes::Bytes,
 }
@@ -18,7 +20,7 @@ const OVERHEAD: usize = std::mem::size_of::<Frame>() + 64;
 
 impl Frame {
     pub(crate) fn entry(entry: &Entry) -> Self {
-        Self::new(entry.envelope().clone(), Some(entry.position), entry.expires())
+        Self::new(entry.envelope().clone(), Some((entry.position, entry.appended)), entry.expires())
     }
 
     /// A live message; `expires` counts from its arrival here, as it has no time of its own.
@@ -28,14 +30,16 @@ impl Frame {
 
     #[cfg(test)]
     pub(crate) fn for_test(envelope: MessageEnvelope, position: Option<Position>) -> Self {
-        Self::new(envelope, position, None)
+        Self::new(envelope, position.map(|position| (position, LogTime::default())), None)
     }
 
     fn new(
         mut envelope: MessageEnvelope,
-        position: Option<Position>,
+        stored: Option<(Position, LogTime)>,
         expires: Option<LogTime>,
     ) -> Self {
+        let (position, appended) = stored.unzip();
+        let appended = appended.unwrap_or_default();
         let id = position.map(|position| event_id(position, envelope.id.as_ref()));
         // Neither can fail: cursors and validated ids and names hold no CR, LF or NUL.
         let frame = tavern_sse::Frame {
@@ -51,7 +55,7 @@ impl Frame {
         {
             envelope.data = data;
         }
-        Self { envelope, position, expires, encoded: encoded.bytes }
+        Self { envelope, position, appended, expires, encoded: encoded.bytes }
     }
 
     /// Bytes it takes in the ring.

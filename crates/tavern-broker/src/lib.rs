@@ -11,6 +11,9 @@
 //! [`Reconnected`](Delivery::Reconnected). Where entries are missing there is a
 //! [`Gap`](Delivery::Gap). While the backend is away the stream stays open.
 //!
+//! The application can be told of [gaps](Broker::on_gap) and of
+//! [resumes](Broker::on_reconnected), too, and answer that one client.
+//!
 //! # Under stress
 //!
 //! A slow subscriber slows nobody down: it is a position in the node's ring, and continues from
@@ -28,6 +31,7 @@ mod error;
 mod event;
 mod frame;
 mod heads;
+mod hooks;
 mod interest;
 mod marker;
 mod node;
@@ -44,10 +48,12 @@ mod subscription;
 
 pub use broker::{Broker, BrokerBuilder};
 pub use config::BrokerConfig;
-pub use delivery::{Degraded, Delivery, Gap, GapReason, Message, Reconnected, Snapshot, Truncated};
+pub use delivery::{
+    Degraded, Delivery, Direct, Gap, GapReason, Message, Reconnected, Snapshot, Truncated,
+};
 pub use error::{Error, Result};
 pub use event::Event;
 pub use outcome::{Outcome, Settled, Ticket};
 pub use shared::{SnapshotReason, SnapshotRequest};
 pub use status::{BackendStatus, Counters, Readiness, Status};
-pub use subscription::{Deliveries, IntoLastEventId, Subscribe, Subscription};
+pub use subscription::{Deliveries, IntoLastEventId, StreamHandle, Subscribe, Subscription};

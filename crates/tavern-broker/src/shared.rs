@@ -12,6 +12,7 @@ use crate::counters::Tallies;
 use crate::delivery::GapReason;
 use crate::event::Event;
 use crate::heads::Heads;
+use crate::hooks::Hooks;
 use crate::interest::Interest;
 use crate::pages::Pages;
 use crate::ring::Ring;
@@ -53,6 +54,7 @@ pub(crate) struct Node {
     pub(crate) tallies: Arc<Tallies>,
     pub(crate) tasks: Tasks,
     pub(crate) snapshot: Option<Box<SnapshotFn>>,
+    pub(crate) hooks: Hooks,
     /// What the log said of itself last.
     known: Mutex<Option<Arc<Head>>>,
     /// What was last found that this version cannot read; the node is not ready since.
@@ -85,6 +87,7 @@ impl Node {
             tallies,
             tasks: Tasks::new(),
             snapshot,
+            hooks: Hooks::default(),
             known: Mutex::new(None),
             unreadable: Mutex::new(None),
             bus,

@@ -13,6 +13,7 @@
 
 mod builder;
 mod catch_up;
+mod direct;
 mod gaps;
 mod live;
 mod opening;
@@ -36,6 +37,8 @@ use crate::ring::{Following, Got};
 use crate::shared::Node;
 
 pub use builder::{IntoLastEventId, Subscribe};
+use direct::Inbox;
+pub use direct::StreamHandle;
 use gaps::Replay;
 pub use shared::Deliveries;
 
@@ -69,6 +72,7 @@ struct Wish {
     filters: Vec<TopicFilter>,
     scope: Option<Scope>,
     wanted: Wanted,
+    inbox: Inbox,
 }
 
 enum State {
@@ -144,9 +148,11 @@ impl Subscription {
     ) -> Poll<usize> {
         let before = out.len();
         out.extend(self.ready.by_ref().take(max));
+        let read = out.len();
         while out.len() == before {
             // Registered before looking: what comes after the look wakes this task.
             self.following.signal.register(cx.waker());
+            self.wish.inbox.take(out);
             let waits = match self.state {
                 State::Away(_) => self.poll_away(cx, out, max),
                 State::Live => self.poll_live(out, max),
@@ -156,6 +162,7 @@ impl Subscription {
                 return Poll::Pending;
             }
         }
+        self.tell(out, read);
         Poll::Ready(out.len() - before)
     }
 
@@ -211,6 +218,7 @@ impl Subscription {
 
     fn end(&mut self, out: &mut Vec<Delivery>) {
         let spread = self.wish.node.config.close_spread;
+        self.wish.inbox.close(out);
         out.push(Delivery::Closing(spread.mul_f64(crate::backoff::random_fraction())));
         self.state = State::Ended;
     }

@@ -6,6 +6,7 @@ use tavern_backend::{Cursor, Invalid, LastEventId, Scope, TopicFilter};
 use tokio::sync::mpsc;
 
 use super::catch_up::Trip;
+use super::direct::Inbox;
 use super::opening::{self, Start};
 use super::{Away, State, Subscription, Wish};
 use crate::error::{Error, Result};
@@ -84,7 +85,8 @@ impl Subscribe {
         // In this order: whatever the backend pushes once it has confirmed finds its follower.
         let following = node.ring.follow(&filters, scope.as_ref());
         let interested = node.interest.acquire(&filters);
-        let wish = Arc::new(Wish { node, filters, scope, wanted });
+        let inbox = Inbox::new(&following.signal);
+        let wish = Arc::new(Wish { node, filters, scope, wanted, inbox });
         let (sender, deliveries) = mpsc::channel(QUEUE);
         let trip = Trip::new(&wish, &following, &interested, sender);
         let work = Box::pin(opening::open(trip, start, following.down_since));

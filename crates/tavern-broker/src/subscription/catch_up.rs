@@ -136,7 +136,7 @@ impl Trip {
         let mut out = Vec::new();
         for item in page.items.iter().filter(|item| item.seq() > position.seq) {
             if item.seq() > replay.until
-                && let Some(end) = replay.end(Position::new(here.epoch, here.seq.max(replay.until)))
+                && let Some(end) = self.wish.end(replay, here)
                 && kept.is_none()
             {
                 out.push(end);
@@ -150,9 +150,10 @@ impl Trip {
                     }
                     let Some(message) = self.wish.message(Arc::clone(frame)) else { continue };
                     if let Some(kept) = kept {
+                        replay.first.get_or_insert(frame.appended);
                         kept.keep(message);
                     } else {
-                        replay.delivered += 1;
+                        replay.delivers(frame);
                         out.push(message);
                     }
                 }

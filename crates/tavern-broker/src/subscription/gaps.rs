@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tavern_backend::{Lane, Topic};
+use tavern_backend::{Cursor, Lane, LogTime, Position, Topic};
 
 use super::Wish;
 use crate::delivery::{Delivery, Gap, GapReason, Message, Reconnected, Snapshot};
 use crate::frame::Frame;
 use crate::shared::{SnapshotReason, SnapshotRequest};
-use tavern_backend::{Cursor, Position};
 
 /// What the client is told at the end of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +31,8 @@ pub(super) struct Replay {
     pub(super) end: End,
     pub(super) delivered: u64,
     pub(super) dropped: u64,
+    /// When the first of them was stored.
+    pub(super) first: Option<LogTime>,
     /// Gaps that no snapshot bridges.
     pub(super) open_gaps: u64,
     /// Topics whose state was sent as a snapshot taken at this seq: what is older is in it.
@@ -47,22 +49,36 @@ impl Replay {
         self.bridged.get(&frame.envelope.topic).is_some_and(|taken| seq <= *taken)
     }
 
-    /// What the client is told at the end of the replay, once.
-    pub(super) fn end(&mut self, position: Position) -> Option<Delivery> {
-        match std::mem::take(&mut self.end) {
-            End::Nothing => None,
-            End::Cursor => Some(Delivery::Cursor(Cursor(position))),
-            End::Reconnected => Some(Delivery::Reconnected(Reconnected {
-                delivered: self.delivered,
-                dropped: self.dropped,
-                complete: self.open_gaps == 0 && self.dropped == 0,
-                cursor: Cursor(position),
-            })),
-        }
+    /// Counts a message on its way to the client.
+    pub(super) fn delivers(&mut self, frame: &Frame) {
+        self.first.get_or_insert(frame.appended);
+        self.delivered += 1;
     }
 }
 
 impl Wish {
+    /// What the client is told at the end of the replay, once; `here` is what it has.
+    pub(super) fn end(&self, replay: &mut Replay, here: Position) -> Option<Delivery> {
+        let cursor = Cursor(Position::new(here.epoch, here.seq.max(replay.until)));
+        match std::mem::take(&mut replay.end) {
+            End::Nothing => None,
+            End::Cursor => Some(Delivery::Cursor(cursor)),
+            End::Reconnected => Some(Delivery::Reconnected(Reconnected {
+                delivered: replay.delivered,
+                dropped: replay.dropped,
+                complete: replay.open_gaps == 0 && replay.dropped == 0,
+                behind: replay.first.map(|first| self.age(first)),
+                cursor,
+            })),
+        }
+    }
+
+    /// How long ago something was stored, on the log's clock.
+    fn age(&self, stored: LogTime) -> Duration {
+        let millis = self.node.clock.now().as_millis().saturating_sub(stored.as_millis());
+        Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+    }
+
     /// Whether a lane is one this subscriber follows.
     pub(super) fn wants(&self, lane: &Lane) -> bool {
         lane.scope == self.scope && self.wanted.filters.matches(&lane.topic)

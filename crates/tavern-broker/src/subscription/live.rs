@@ -127,11 +127,11 @@ impl Subscription {
         if self.replay.as_ref().is_some_and(|replay| replay.is_bridged(&frame, entry.seq)) {
             return;
         }
-        let message = self.wish.message(frame);
-        if let (Some(replay), Some(_)) = (&mut self.replay, &message) {
-            replay.delivered += 1;
+        let Some(message) = self.wish.message(Arc::clone(&frame)) else { return };
+        if let Some(replay) = &mut self.replay {
+            replay.delivers(&frame);
         }
-        out.extend(message);
+        out.push(message);
     }
 
     /// Passes a marker. Returns the gap that it is to this subscriber, if it is one: why, from
@@ -222,7 +222,7 @@ impl Subscription {
     fn end_replay_before(&mut self, seq: u64, out: &mut Vec<Delivery>) {
         let (Some(replay), Some(here)) = (&mut self.replay, self.position) else { return };
         if seq > replay.until {
-            out.extend(replay.end(Position::new(here.epoch, here.seq.max(replay.until))));
+            out.extend(self.wish.end(replay, here));
             self.replay = None;
         }
     }

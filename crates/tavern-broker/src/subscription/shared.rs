@@ -81,6 +81,9 @@ impl Subscription {
         }
         // Registered before looking: what comes after the look wakes this task.
         self.following.signal.register(cx.waker());
+        if self.wish.inbox.is_filled() {
+            return None;
+        }
         let (part, at) = self.wish.node.ring.share(&self.following.follow, self.at, here, max)?;
         let last = part.deliveries().iter().rev().find_map(Delivery::cursor)?;
         self.at = at;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod hooks;
 mod kit;
 mod promises;
 mod publishing;
