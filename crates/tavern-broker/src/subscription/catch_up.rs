@@ -134,12 +134,12 @@ impl Trip {
         self.tell_floors(page, position, replay, reason).await;
         let mut here = position;
         let mut out = Vec::new();
-        for item in page.items.iter().filter(|item| item.seq() > position.seq) {
-            if item.seq() > replay.until
-                && let Some(end) = self.wish.end(replay, here)
-                && kept.is_none()
-            {
-                out.push(end);
+        // What lies beyond a replay with a maximum comes once that has been given out.
+        let to = if kept.is_some() { page.page.to.min(replay.until) } else { page.page.to };
+        let news = page.items.iter().skip_while(|item| item.seq() <= position.seq);
+        for item in news.take_while(|item| item.seq() <= to) {
+            if item.seq() > replay.until {
+                out.extend(self.wish.end(replay, here));
             }
             match item {
                 HistoryItem::Frame(seq, frame) => {
@@ -170,7 +170,7 @@ impl Trip {
             }
         }
         self.send(out).await;
-        Position::new(position.epoch, position.seq.max(page.page.to))
+        Position::new(position.epoch, position.seq.max(to))
     }
 
     /// Tells what was removed above `position` of the lanes this subscriber follows.

@@ -181,6 +181,47 @@ async fn a_replay_over_the_maximum_keeps_the_newest_and_says_what_it_left_out() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_with_a_maximum_ends_before_what_was_published_meanwhile() {
+    let live = Retention::default().with_rule("live/**".try_into().unwrap(), Keep::live());
+    let engine = engine(live);
+    let a = broker(&engine);
+    let first = store(&a, "t", "1").await;
+    for n in 2..=6 {
+        store(&a, "t", n.to_string()).await;
+    }
+    let mut config = config();
+    config.max_replay = Some(3);
+    // Asked once the end of the replay is known: what comes now is beyond it.
+    let publisher = a.clone();
+    let snapshot = move |_| {
+        let publisher = publisher.clone();
+        async move {
+            for n in 7..=9 {
+                store(&publisher, "t", n.to_string()).await;
+            }
+            // Until this node knows of it.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            None
+        }
+    };
+    let b = Broker::builder().bus(Bus::new(engine.node())).config(config).snapshot(snapshot);
+    let b = b.build().unwrap();
+    let mut stream = b.subscribe(["live/x", "t"]).resume(first).open().unwrap();
+    assert_eq!(gap(&mut stream).await.reason, GapReason::Live);
+    let Delivery::Truncated(truncated) = next(&mut stream).await else { panic!("truncated") };
+    assert_eq!((truncated.delivered, truncated.dropped), (3, 2));
+    for n in 4..=6 {
+        assert_eq!(message(&mut stream).await.data().as_str(), n.to_string());
+    }
+    let end = reconnected(&mut stream).await;
+    assert_eq!((end.delivered, end.dropped), (3, 2));
+    for n in 7..=9 {
+        assert_eq!(message(&mut stream).await.data().as_str(), n.to_string());
+    }
+    silence(&mut stream).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_opened_while_the_backend_is_away_settles_its_cursor_on_recovery() {
     let engine = engine(Retention::default());
     let (a, node) = (broker(&engine), engine.node());
