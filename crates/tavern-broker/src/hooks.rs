@@ -64,7 +64,7 @@ impl Hooks {
         if hooks.is_empty() {
             return;
         }
-        let topics: Vec<_> = gap.topics.iter().flat_map(|topic| TopicFilter::new(topic)).collect();
+        let topics: Vec<_> = gap.topics.iter().flat_map(TopicFilter::new).collect();
         for hook in hooks.iter().filter(|hook| hook.concerns(&topics)) {
             if let Call::Gap(callback) = &hook.call {
                 call(|| callback(gap, stream));

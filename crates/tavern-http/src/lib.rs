@@ -56,4 +56,5 @@ pub use body::SseBody;
 pub use config::{HttpConfig, SseConfig};
 pub use hub::{Hub, routes};
 pub use origin::{AllowedOrigin, InvalidOrigin};
+pub use problem::unreadable;
 pub use response::{come_back, sse_response};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -50,6 +52,7 @@ kinds! {
     TooManyTopics BAD_REQUEST "too-many-topics" "Too many topics for one stream";
     InvalidJson BAD_REQUEST "invalid-json" "The body is not JSON";
     InvalidMessage BAD_REQUEST "invalid-message" "The message is not valid";
+    MalformedRequest BAD_REQUEST "malformed-request" "The request is not HTTP";
     UnreadableBody BAD_REQUEST "unreadable-body" "The body could not be read";
     ForeignOrigin FORBIDDEN "foreign-origin" "Pages of this origin may not publish";
     NotFound NOT_FOUND "not-found" "There is nothing here";
@@ -58,7 +61,9 @@ kinds! {
     IdConflict CONFLICT "id-conflict" "The id belongs to another message";
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The request is too large";
     TooManyMessages PAYLOAD_TOO_LARGE "too-many-messages" "Too many messages in one request";
+    UriTooLong URI_TOO_LONG "uri-too-long" "The URI is too long";
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not understood";
+    HeadTooLarge REQUEST_HEADER_FIELDS_TOO_LARGE "head-too-large" "The head of the request is too large";
     Internal INTERNAL_SERVER_ERROR "internal" "The server failed";
     SpoolFull SERVICE_UNAVAILABLE "spool-full" "The backend is away and the spool is full";
     BackendUnavailable SERVICE_UNAVAILABLE "backend-unavailable" "The backend is away";
@@ -115,8 +120,44 @@ struct Members<'a> {
     reasons: &'a [String],
 }
 
+/// The answer to a request that cannot be read and never gets to the router, for a server that
+/// refuses it with `status` and lets one write the answer: the sentence is about hyper's limits.
+/// `None` for a status that says something else.
+///
+/// The hub of `tavern serve` answers with it. Its connection is closed afterwards, as nobody knows
+/// where the next request would begin.
+#[must_use]
+pub fn unreadable(status: StatusCode) -> Option<http::Response<Bytes>> {
+    let (kind, detail) = match status {
+        StatusCode::BAD_REQUEST => (
+            Kind::MalformedRequest,
+            "what arrived is not a request of HTTP/1.1: check the request line (method, URI with \
+             everything but ASCII percent-encoded, version), the header lines, and \
+             `content-length` and `transfer-encoding`",
+        ),
+        StatusCode::URI_TOO_LONG => (
+            Kind::UriTooLong,
+            "the URI has more than 65,534 bytes; wildcards such as `orders/*` or `news/**` name \
+             many topics at once, and data goes into the body",
+        ),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+            Kind::HeadTooLarge,
+            "the request line and the headers take more than 400 KiB, or there are more than 100 \
+             headers; send fewer or shorter ones",
+        ),
+        _ => return None,
+    };
+    Some(Problem::new(kind, detail).into_bytes())
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        self.into_bytes().map(Body::from)
+    }
+}
+
+impl Problem {
+    fn into_bytes(self) -> http::Response<Bytes> {
         let status = self.kind.status();
         let members = Members {
             r#type: self.kind.uri(),
@@ -127,7 +168,8 @@ impl IntoResponse for Problem {
         };
         // Strings and a number always serialize; the empty body of the other arm is never sent.
         let body = serde_json::to_vec(&members).unwrap_or_default();
-        let mut response = (status, body).into_response();
+        let mut response = http::Response::new(Bytes::from(body));
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

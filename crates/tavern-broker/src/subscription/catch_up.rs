@@ -153,7 +153,7 @@ impl Trip {
                         replay.first.get_or_insert(frame.appended);
                         kept.keep(message);
                     } else {
-                        replay.delivers(frame);
+                        replay.delivers(frame.appended);
                         out.push(message);
                     }
                 }

@@ -49,9 +49,9 @@ impl Replay {
         self.bridged.get(&frame.envelope.topic).is_some_and(|taken| seq <= *taken)
     }
 
-    /// Counts a message on its way to the client.
-    pub(super) fn delivers(&mut self, frame: &Frame) {
-        self.first.get_or_insert(frame.appended);
+    /// Counts a message on its way to the client, which was stored then.
+    pub(super) fn delivers(&mut self, appended: LogTime) {
+        self.first.get_or_insert(appended);
         self.delivered += 1;
     }
 }

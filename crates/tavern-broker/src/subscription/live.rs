@@ -127,11 +127,12 @@ impl Subscription {
         if self.replay.as_ref().is_some_and(|replay| replay.is_bridged(&frame, entry.seq)) {
             return;
         }
-        let Some(message) = self.wish.message(Arc::clone(&frame)) else { return };
-        if let Some(replay) = &mut self.replay {
-            replay.delivers(&frame);
+        let appended = frame.appended;
+        let message = self.wish.message(frame);
+        if let (Some(replay), Some(_)) = (&mut self.replay, &message) {
+            replay.delivers(appended);
         }
-        out.push(message);
+        out.extend(message);
     }
 
     /// Passes a marker. Returns the gap that it is to this subscriber, if it is one: why, from

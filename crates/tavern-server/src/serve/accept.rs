@@ -1,5 +1,7 @@
 //! Taking connections: one owned task each.
 
+mod refusal;
+
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use hyper_util::service::TowerToHyperService;
 use tavern::backend::Tasks;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+
+use refusal::Explained;
 
 /// How long a client may take to send a request's head, and may keep an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,7 +56,8 @@ async fn connection(stream: TcpStream, router: Router, end: CancellationToken) {
     let service = TowerToHyperService::new(router);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let io = Explained::new(TokioIo::new(stream));
+    let mut connection = pin!(http.serve_connection(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = end.cancelled() => {

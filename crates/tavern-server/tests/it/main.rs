@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod demo;
 mod kit;
+mod refusals;
 mod settings;
 mod signals;
 mod soak;
