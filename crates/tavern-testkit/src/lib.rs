@@ -19,7 +19,7 @@
 //! # Real processes
 //!
 //! A [`Hub`] is a `tavern` process to be killed and started again, an [`SseRecorder`] a client over
-//! HTTP that drops and resumes anywhere, an [`Oracle`] the judge of what it recorded, and a
+//! HTTP that drops and resumes anywhere, an [`SseStream`] one that is only read, an [`Oracle`] the judge of what it recorded, and a
 //! [`Soak`](soak::Soak) all of them together.
 
 mod cable;
@@ -37,6 +37,7 @@ mod rig;
 pub mod say;
 pub mod soak;
 mod stage;
+mod stream;
 pub mod wait;
 
 pub use cable::{Cable, Cabled, Calls};
@@ -50,3 +51,4 @@ pub use oracle::Oracle;
 pub use recorder::{Event, SseRecorder};
 pub use rig::Rig;
 pub use stage::{Node, Stage};
+pub use stream::SseStream;

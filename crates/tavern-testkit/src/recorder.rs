@@ -1,6 +1,6 @@
 //! A client over real HTTP that records what it is told.
 
-use tavern_sse::{Item, Parser};
+use tavern_sse::{Block, Item, Parser};
 
 /// One event as a browser would see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,17 @@ pub struct Event {
     pub data: String,
     /// The id in this very event, if it had one.
     pub id: Option<String>,
+}
+
+impl Event {
+    /// What a browser makes of a block, if anything.
+    pub(crate) fn of(block: &Block) -> Option<Self> {
+        block.message().map(|message| Self {
+            name: message.event.to_owned(),
+            data: message.data.to_owned(),
+            id: block.id.as_deref().map(ToOwned::to_owned),
+        })
+    }
 }
 
 /// A client that records events, drops its connection and resumes anywhere with its last id.
@@ -74,13 +85,7 @@ impl SseRecorder {
         let mut events = Vec::new();
         for item in self.parser.push(&chunk) {
             let Ok(Item::Block(block)) = item else { continue };
-            if let Some(message) = block.message() {
-                events.push(Event {
-                    name: message.event.to_owned(),
-                    data: message.data.to_owned(),
-                    id: block.id.as_deref().map(ToOwned::to_owned),
-                });
-            }
+            events.extend(Event::of(&block));
         }
         Some(events)
     }

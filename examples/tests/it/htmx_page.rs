@@ -1,7 +1,8 @@
 //! `htmx_page`: no note is lost between the page and its stream, and none is in both.
 
-use crate::process::{Server, soon};
-use crate::stream::Stream;
+use tavern_testkit::wait::within;
+
+use crate::process::Server;
 
 async fn add(server: &Server, text: &str) {
     let form = format!("text={text}");
@@ -9,7 +10,7 @@ async fn add(server: &Server, text: &str) {
         .post(server.url("/notes"))
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form);
-    let response = soon("an answer", request.send()).await.unwrap();
+    let response = within("an answer", request.send()).await.unwrap();
     assert_eq!(response.status(), 204);
 }
 
@@ -31,7 +32,7 @@ async fn the_page_and_its_stream_join_without_a_seam() {
 
     // Added after the page was rendered, and before its stream is opened.
     add(&server, "%3Cb%3Esecond%3C%2Fb%3E").await;
-    let mut stream = Stream::open(&server, &stream_of(&page), "").await;
+    let mut stream = server.stream(&stream_of(&page), "").await;
     let note = stream.next().await;
     assert_eq!(note.name, "note");
     assert_eq!(note.data, "<li>&#60;b&#62;second&#60;/b&#62;</li>");
@@ -45,7 +46,7 @@ async fn the_page_and_its_stream_join_without_a_seam() {
         assert_eq!(later.matches(note).count(), 1, "{note} in {later}");
     }
     server.interrupt().await;
-    stream.ends().await;
+    stream.end().await;
 }
 
 #[tokio::test]

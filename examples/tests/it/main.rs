@@ -5,5 +5,4 @@ mod axum_app;
 mod htmx_page;
 mod process;
 mod readme;
-mod stream;
 mod two_nodes;

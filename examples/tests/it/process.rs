@@ -2,21 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tavern_testkit::SseStream;
+use tavern_testkit::wait::within;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-
-/// Everything a test waits for comes within this time, or it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited in vain: {what}"),
-    }
-}
 
 /// An example, ready to be started. Examples are built with the tests of their package.
 pub(crate) fn example(name: &str) -> Command {
@@ -45,7 +36,7 @@ impl Server {
         let mut child =
             example(name).arg("0").current_dir(dir).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = soon("the example listens", lines.next_line()).await.unwrap();
+        let line = within("the example listens", lines.next_line()).await.unwrap();
         let line = line.expect("the example says where it listens");
         let url = line.strip_prefix("listening on ").expect("an address").to_owned();
         Self { child, url }
@@ -57,17 +48,26 @@ impl Server {
 
     /// The body of a page, and its content type.
     pub(crate) async fn get(&self, path: &str) -> (String, String) {
-        let response = soon("an answer", reqwest::get(self.url(path))).await.unwrap();
+        let response = within("an answer", reqwest::get(self.url(path))).await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
         let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
-        (soon("a body", response.text()).await.unwrap(), content_type)
+        (within("a body", response.text()).await.unwrap(), content_type)
+    }
+
+    /// Opens `/events?` with this query, resuming behind `last` unless it is empty.
+    pub(crate) async fn stream(&self, query: &str, last: &str) -> SseStream {
+        let mut request = reqwest::Client::new().get(self.url(&format!("/events?{query}")));
+        if !last.is_empty() {
+            request = request.header("last-event-id", last);
+        }
+        SseStream::of(within("the stream opens", request.send()).await.unwrap())
     }
 
     /// What Ctrl-C does; it has to end by itself, in good order.
     pub(crate) async fn interrupt(mut self) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         kill_process(pid.unwrap(), Signal::INT).unwrap();
-        let status = soon("the example ends", self.child.wait()).await.unwrap();
+        let status = within("the example ends", self.child.wait()).await.unwrap();
         assert!(status.success(), "{status}");
     }
 }

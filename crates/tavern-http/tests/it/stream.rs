@@ -14,7 +14,7 @@ async fn headers_and_retry_leave_before_any_message() {
     let sse = SseConfig::default().with_retry(Duration::from_millis(700), Duration::ZERO);
     let hub = Hub::with_sse(sse).await;
     let mut stream = hub.open("/events?topic=quiet").await;
-    let headers = stream.response.headers();
+    let headers = stream.headers();
     assert_eq!(headers["cache-control"], "no-cache, no-transform");
     assert_eq!(headers["x-accel-buffering"], "no");
     assert_eq!(headers["x-content-type-options"], "nosniff");
@@ -114,7 +114,7 @@ async fn a_heartbeat_carries_the_cursor_that_moved() {
     let moved = quiet.event("tavern-cursor").await;
     assert_ne!(moved.id.as_deref(), Some(&*opening));
     assert_eq!(moved.id.as_deref(), Some(&*elsewhere));
-    assert_eq!(moved.data.as_deref(), Some(""));
+    assert_eq!(moved.data, "");
     // It was told, so now there is only silence to fill.
     assert_eq!(quiet.item().await, Some(Item::Comment(String::new())));
 }

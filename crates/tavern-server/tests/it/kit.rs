@@ -1,20 +1,16 @@
 //! Processes of the program, and a reader of streams.
 
-use std::collections::VecDeque;
-use std::future::Future;
 use std::path::Path;
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
 use reqwest::{Client, Response};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use tavern_sse::{Block, Item, Parser};
+use tavern_testkit::SseStream;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// Longer than anything takes; a wait that needs it has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use tavern_testkit::wait::{PATIENCE, eventually, within};
 
 /// The program, in `dir`, without what the environment of the tests says.
 pub(crate) fn tavern(dir: &Path) -> Command {
@@ -114,55 +110,12 @@ impl Node {
     }
 
     /// A stream, resumed behind `id` unless that is empty.
-    pub(crate) async fn stream(&self, topics: &str, id: &str) -> Stream {
+    pub(crate) async fn stream(&self, topics: &str, id: &str) -> SseStream {
         let mut request = self.client.get(format!("{}/events?topic={topics}", self.url));
         if !id.is_empty() {
             request = request.header("last-event-id", id);
         }
-        Stream::of(request.send().await.unwrap())
-    }
-}
-
-/// An event stream, block by block.
-pub(crate) struct Stream {
-    response: Response,
-    parser: Parser,
-    items: VecDeque<Item>,
-}
-
-impl Stream {
-    pub(crate) fn of(response: Response) -> Self {
-        assert_eq!(response.status(), 200);
-        Self { response, parser: Parser::new(), items: VecDeque::new() }
-    }
-
-    /// The next item; `None` once the stream has ended in order.
-    pub(crate) async fn item(&mut self) -> Option<Item> {
-        while self.items.is_empty() {
-            let chunk = within("a chunk", self.response.chunk()).await.unwrap()?;
-            self.items.extend(self.parser.push(&chunk).map(Result::unwrap));
-        }
-        self.items.pop_front()
-    }
-
-    pub(crate) async fn event(&mut self, name: &str) -> Block {
-        loop {
-            match self.item().await.expect("the stream ended") {
-                Item::Block(block) if block.message().unwrap().event == name => return block,
-                _ => {}
-            }
-        }
-    }
-
-    /// The next message: its data and its id.
-    pub(crate) async fn message(&mut self) -> (String, String) {
-        let block = self.event("message").await;
-        (block.data.unwrap(), block.id.unwrap().to_string())
-    }
-
-    /// Waits until the stream stands; the position it begins at.
-    pub(crate) async fn opening(&mut self) -> String {
-        self.event("tavern-cursor").await.id.unwrap().to_string()
+        SseStream::of(request.send().await.unwrap())
     }
 }
 
@@ -191,20 +144,4 @@ pub(crate) fn pid(id: u32) -> Pid {
 
 pub(crate) fn runs(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
-}
-
-/// Waits for `future`, but not for ever.
-pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(PATIENCE, future).await;
-    waited.unwrap_or_else(|_| panic!("{what} did not come within {PATIENCE:?}"))
-}
-
-/// Polls until `condition` holds.
-pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    within(what, async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
 }
