@@ -115,9 +115,11 @@ impl<'a> Appender<'a> {
         if !self.fenced {
             self.fenced = true;
             let (moved, lost) = self.examine(self.context.fence.map(|fence| fence.position))?;
-            let other = self.state.incarnation != self.context.incarnation.as_str();
-            if moved || other {
+            let same = self.context.incarnation.is(&self.state.incarnation);
+            if moved || !same {
                 self.open_epoch(lost)?;
+            } else {
+                self.context.incarnation.complete(&mut self.state.incarnation);
             }
         }
         // A position of this epoch above its head: entries are gone that no fence tells of.

@@ -47,7 +47,11 @@ impl Failure {
     pub(crate) fn io(reason: impl fmt::Display, error: std::io::Error) -> Self {
         let full = error.kind() == std::io::ErrorKind::StorageFull;
         let kind = if full { Kind::Full } else { Kind::Away };
-        Self { kind, reason: Arc::from(reason.to_string()), source: Some(Shared(Arc::new(error))) }
+        let reason = match advice(error.kind()) {
+            Some(advice) => format!("{reason}: {advice}"),
+            None => reason.to_string(),
+        };
+        Self { kind, reason: Arc::from(reason), source: Some(Shared(Arc::new(error))) }
     }
 
     /// The same failure of a COMMIT. Only an error of the disk leaves open whether the commit
@@ -67,7 +71,7 @@ impl Failure {
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         let (kind, reason) = match &error {
-            rusqlite::Error::SqliteFailure(cause, _) => explain(cause.code),
+            rusqlite::Error::SqliteFailure(cause, _) => explain(cause.code, cause.extended_code),
             // A value of another type than the schema says, or a row that must be there and is not.
             _ => (Kind::Unusable, DAMAGED),
         };
@@ -78,16 +82,39 @@ impl From<rusqlite::Error> for Failure {
 const DAMAGED: &str =
     "the database file is damaged or is not one of Tavern's; restore it from a backup or remove it";
 
-fn explain(code: ErrorCode) -> (Kind, &'static str) {
+const UNWRITABLE: &str = "the database file cannot be written: its disk fails, or its file system \
+    became read-only (see the system's log); make it writable again, publishing then goes on by itself";
+
+/// What a person can do about an error of the system.
+fn advice(kind: std::io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        std::io::ErrorKind::ReadOnlyFilesystem => {
+            Some("the file system is read-only; mount it writable")
+        }
+        std::io::ErrorKind::PermissionDenied => Some(
+            "this process may not write there; check the owner and the mode of the directory and \
+             of the files in it",
+        ),
+        std::io::ErrorKind::StorageFull => Some("the disk is full; make room"),
+        _ => None,
+    }
+}
+
+fn explain(code: ErrorCode, extended: i32) -> (Kind, &'static str) {
     match code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             (Kind::Locked, "another program holds the database file locked")
         }
-        ErrorCode::DiskFull => (Kind::Full, "the disk of the database file is full"),
+        ErrorCode::DiskFull => (
+            Kind::Full,
+            "the disk of the database file is full; make room, publishing then goes on by itself",
+        ),
         ErrorCode::TooBig => (Kind::Full, "the message is too large for SQLite"),
-        ErrorCode::ReadOnly => {
-            (Kind::Away, "the database file or its directory cannot be written to")
-        }
+        ErrorCode::ReadOnly => (
+            Kind::Away,
+            "the database file or its directory cannot be written to; check owner, mode, and \
+             whether the file system is mounted read-only",
+        ),
         ErrorCode::CannotOpen => (
             Kind::Away,
             "the database file cannot be opened; check that its directory exists and who may write there",
@@ -101,9 +128,28 @@ fn explain(code: ErrorCode) -> (Kind, &'static str) {
             (Kind::Away, "the file system does not offer the locks that SQLite needs")
         }
         ErrorCode::OutOfMemory => (Kind::Away, "the system is out of memory"),
-        ErrorCode::SystemIoFailure => (Kind::Away, "reading or writing the database file failed"),
+        ErrorCode::SystemIoFailure if is_write(extended) => (Kind::Away, UNWRITABLE),
+        ErrorCode::SystemIoFailure => (
+            Kind::Away,
+            "the database file cannot be read: see the system's log, the disk may fail",
+        ),
         _ => (Kind::Away, "SQLite refused the statement"),
     }
+}
+
+/// Whether an error of the disk was one of writing.
+fn is_write(extended: i32) -> bool {
+    use rusqlite::ffi;
+    matches!(
+        extended,
+        ffi::SQLITE_IOERR_WRITE
+            | ffi::SQLITE_IOERR_FSYNC
+            | ffi::SQLITE_IOERR_DIR_FSYNC
+            | ffi::SQLITE_IOERR_TRUNCATE
+            | ffi::SQLITE_IOERR_DELETE
+            | ffi::SQLITE_IOERR_SHMOPEN
+            | ffi::SQLITE_IOERR_SHMSIZE
+    )
 }
 
 impl From<Failure> for Error {

@@ -78,8 +78,7 @@ impl LockFile {
 }
 
 fn open(path: &PathBuf) -> io::Result<(File, FileId)> {
-    use std::os::unix::fs::MetadataExt;
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    let meta = file.metadata()?;
-    Ok((file, FileId { dev: meta.dev(), ino: meta.ino() }))
+    let id = FileId::from(&file.metadata()?);
+    Ok((file, id))
 }

@@ -136,9 +136,12 @@ impl Log {
         if !failing && !moved && !self.is_sweep_due()? {
             return Ok(());
         }
-        if !self.try_enter()? {
+        if failing {
+            // In the queue: beside busy writers the lock is never found free.
+            self.enter()?;
+        } else if !self.try_enter()? {
             // Somebody else is at work, and does what has to be done.
-            return if failing || moved { Err(held()) } else { Ok(()) };
+            return if moved { Err(held()) } else { Ok(()) };
         }
         let outcome = self
             .begin()
@@ -234,12 +237,7 @@ impl Log {
         if open.wal.is_none() {
             open.wal = FileId::of(&self.shared.place.wal).ok().flatten();
         }
-        let fence = Fence {
-            position,
-            db: open.id,
-            wal: open.wal.unwrap_or(FileId { dev: 0, ino: 0 }),
-            pid: std::process::id(),
-        };
+        let fence = Fence { position, db: open.id, wal: open.wal, pid: std::process::id() };
         // Without a fence a restored backup is still told by the file's identity and by the nodes'
         // own memory; the entries just written are safe.
         if let Err(error) = fence.write(self.lock.file()) {
@@ -341,12 +339,13 @@ fn put_aside_foreign_wal(
     fence: Option<Fence>,
     found: Option<FileId>,
 ) -> Outcome<()> {
-    let Some(fence) = fence.filter(|fence| found.is_some_and(|db| db != fence.db)) else {
+    let Some(fence) = fence.filter(|fence| found.is_some_and(|db| !db.may_be(fence.db))) else {
         return Ok(());
     };
     let place = &shared.place;
     let failed = |error| Failure::io("the old write-ahead log cannot be put aside", error);
-    if FileId::of(&place.wal).map_err(failed)? != Some(fence.wal) {
+    let wal = FileId::of(&place.wal).map_err(failed)?;
+    if !wal.zip(fence.wal).is_some_and(|(found, theirs)| found.may_be(theirs)) {
         return Ok(());
     }
     let mut aside = place.wal.clone().into_os_string();

@@ -14,6 +14,7 @@ use crate::kit::{SOON, message, origin};
 const DB: &str = "TAVERN_SQLITE_TEST_DB";
 const WRITER: &str = "TAVERN_SQLITE_TEST_WRITER";
 const COUNT: &str = "TAVERN_SQLITE_TEST_COUNT";
+const GATE: &str = "TAVERN_SQLITE_TEST_GATE";
 
 /// A process that publishes `<writer>-<counter>` under the keys (writer, counter), counted from 1,
 /// and tells what was acknowledged.
@@ -24,24 +25,43 @@ pub(crate) struct Writer {
     lines: Receiver<String>,
     /// The seqs of what was acknowledged, in the order of the counters.
     pub(crate) acked: Vec<u64>,
+    /// The last counter of the batch that was published last.
+    pub(crate) sent: usize,
 }
 
 impl Writer {
     /// Starts one that publishes `count` messages. `test` is the full name of the calling test,
     /// which begins with [`be_a_writer`].
     pub(crate) fn spawn(test: &str, db: &Path, id: u64, count: u64) -> Self {
+        Self::spawn_behind(test, db, id, count, None)
+    }
+
+    /// Starts one that waits for the lock on the file `gate` before it opens the log.
+    pub(crate) fn spawn_behind(
+        test: &str,
+        db: &Path,
+        id: u64,
+        count: u64,
+        gate: Option<&Path>,
+    ) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([test, "--exact", "--nocapture"])
             .env(DB, db)
             .env(WRITER, id.to_string())
             .env(COUNT, count.to_string())
+            .envs(gate.map(|gate| (GATE, gate)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = read_lines(child.stderr.take().unwrap());
-        Self { id, child, lines, acked: Vec::new() }
+        Self { id, child, lines, acked: Vec::new(), sent: 0 }
+    }
+
+    /// Waits until it stands before the gate.
+    pub(crate) fn wait_ready(&mut self) {
+        while self.lines.recv_timeout(SOON).expect("the writer starts") != "waits" {}
     }
 
     /// Waits until so many messages are acknowledged.
@@ -61,6 +81,10 @@ impl Writer {
     }
 
     fn note(&mut self, line: &str) {
+        if let Some(last) = line.strip_prefix("sends ") {
+            self.sent = last.parse().unwrap();
+            return;
+        }
         match line.strip_prefix("acked ").and_then(|rest| rest.split_once(' ')) {
             Some((counter, seq)) => {
                 assert_eq!(counter.parse(), Ok(self.acked.len() + 1), "in order");
@@ -148,11 +172,16 @@ pub(crate) async fn be_a_writer() -> bool {
     let Ok(db) = std::env::var(DB) else { return false };
     let number = |name| std::env::var(name).unwrap().parse::<u64>().unwrap();
     let (id, count) = (number(WRITER), number(COUNT));
+    if let Ok(gate) = std::env::var(GATE) {
+        std::io::stderr().write_all(b"waits\n").unwrap();
+        std::fs::File::open(gate).unwrap().lock_shared().unwrap();
+    }
     let backend = SqliteBackend::open(config(db)).await.unwrap();
     let mut next = 1;
     while next <= count {
         let batch = (next + fastrand::u64(1..8)).min(count + 1);
         let publications = (next..batch).map(|n| publication(origin(id, n))).collect();
+        std::io::stderr().write_all(format!("sends {}\n", batch - 1).as_bytes()).unwrap();
         let answers = backend.publish(Append { known: None, publications }).await.unwrap();
         for (counter, answer) in (next..).zip(answers) {
             let Published::Stored(position) = answer else { panic!("{answer:?}") };

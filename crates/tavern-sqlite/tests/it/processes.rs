@@ -38,9 +38,10 @@ async fn writers_killed_at_any_moment_lose_nothing_that_was_acknowledged() {
             let found = places.get(&format!("{}-{counter}", writer.id));
             assert_eq!(found, Some(seq), "what {} was told of {counter}", writer.id);
         }
-        // One batch may have been committed without an answer: all of it, and nothing behind it.
+        // The last batch may have been committed without an answer: all of it, or nothing.
         let own = texts(&page).iter().filter(|t| t.starts_with(&format!("{}-", writer.id))).count();
-        assert!((writer.acked.len()..writer.acked.len() + 8).contains(&own));
+        let told = writer.acked.len();
+        assert!(own == told || own == writer.sent, "{told} of {} were told: {own}", writer.sent);
         let publications = (1..=own as u64).map(|n| publication(origin(writer.id, n))).collect();
         let append = Append { known: None, publications };
         let answers = soon("a resend", node.backend.publish(append)).await.unwrap();
@@ -110,8 +111,22 @@ async fn processes_that_create_the_log_at_once_share_one() {
         return;
     }
     let test = "processes::processes_that_create_the_log_at_once_share_one";
+    for _ in 0..8 {
+        create_at_once(test).await;
+    }
+}
+
+async fn create_at_once(test: &str) {
     let dir = Dir::new();
-    let mut writers: Vec<_> = (1..=6).map(|id| Writer::spawn(test, &dir.db(), id, 30)).collect();
+    let gate = dir.path().join("gate");
+    let held = File::create(&gate).unwrap();
+    held.lock().unwrap();
+    let mut writers: Vec<_> =
+        (1..=6).map(|id| Writer::spawn_behind(test, &dir.db(), id, 30, Some(&gate))).collect();
+    for writer in &mut writers {
+        writer.wait_ready();
+    }
+    held.unlock().unwrap();
     for writer in &mut writers {
         writer.finish();
     }
@@ -142,11 +157,22 @@ async fn writers_of_four_processes_get_their_turns() {
         writer.wait_acked(1);
     }
     let begun: Vec<_> = writers.iter_mut().map(Writer::drain).collect();
+    let from = writers.iter().filter_map(|writer| writer.acked.last()).max().copied().unwrap();
     writers[0].wait_acked(begun[0] + 1000);
     let done: Vec<_> =
         writers.iter_mut().zip(&begun).map(|(writer, begun)| writer.drain() - begun).collect();
     let (least, most) = (done.iter().min().unwrap(), done.iter().max().unwrap());
     assert!(least * 5 >= *most, "{done:?}");
+    // Over a while even a lottery is fair. In a queue the turn passes on with nearly every commit,
+    // which here has four messages in the mean; without one a writer goes on for dozens of them.
+    let mut owners: Vec<(u64, u64)> = writers
+        .iter()
+        .flat_map(|writer| writer.acked.iter().map(|seq| (*seq, writer.id)))
+        .filter(|(seq, _)| *seq > from)
+        .collect();
+    owners.sort_unstable();
+    let turns = owners.chunk_by(|one, next| one.1 == next.1).count();
+    assert!(owners.len() < turns * 15, "{} messages in {turns} turns", owners.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
