@@ -18,7 +18,8 @@
 //!
 //! # Real processes
 //!
-//! A [`Hub`] is a `tavern` process to be killed and started again, an [`SseRecorder`] a client over
+//! An [`engine`] is the server that a backend talks to, to be killed, paused and put back to an
+//! older state. A [`Hub`] is a `tavern` process to be killed and started again, an [`SseRecorder`] a client over
 //! HTTP that drops and resumes anywhere, an [`SseStream`] one that is only read, an [`Oracle`] the judge of what it recorded, and a
 //! [`Soak`](soak::Soak) all of them together.
 
@@ -26,6 +27,7 @@ mod cable;
 pub mod cases;
 mod client;
 mod conformance;
+pub mod engine;
 mod faulty;
 mod hub;
 mod listener;
