@@ -1,60 +1,10 @@
 //! What the log holds: entries, the lanes they lie in, and the keys that make them unique.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::position::{parse_base32, random_u64, write_base32};
-use crate::{Invalid, MessageEnvelope, Position, Scope, Topic};
-
-/// One process's membership of a namespace: a random id, new at every start.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(u64);
-
-impl NodeId {
-    /// A node id from its number, as an engine stores it.
-    #[must_use]
-    pub const fn from_u64(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The number to store.
-    #[must_use]
-    pub const fn to_u64(self) -> u64 {
-        self.0
-    }
-
-    /// A new id, from the system's source of randomness.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`](crate::Error::Unavailable) where the system has no randomness to give.
-    pub fn random() -> crate::Result<Self> {
-        random_u64().map(Self)
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_base32(self.0, f)
-    }
-}
-
-impl fmt::Debug for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::str::FromStr for NodeId {
-    type Err = Invalid;
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        parse_base32(text).map(Self).ok_or_else(|| {
-            Invalid::new("node id", "13 digits of lower-case Crockford base 32 are expected")
-        })
-    }
-}
+use crate::{MessageEnvelope, NodeId, Position, Scope, Topic};
 
 /// The internal key of a publication: which node accepted it, and its count there.
 ///

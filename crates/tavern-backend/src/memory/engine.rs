@@ -9,7 +9,7 @@ use super::MemoryConfig;
 use super::clock::Clock;
 use super::log::Log;
 use super::node::{Link, Node, Outgoing};
-use crate::position::random_u64;
+use crate::number::random_u64;
 use crate::{Epoch, LogTime, MemoryBackend, NodeId, Position};
 
 /// The log that nodes of [`MemoryBackend`] share, cheap to clone.
