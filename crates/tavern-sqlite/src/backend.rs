@@ -140,7 +140,8 @@ impl SqliteBackend {
     }
 
     /// The rules of the log, if they are not those this node was configured with. The log's are
-    /// followed; [`SqliteConfig::apply_retention`] replaces them.
+    /// followed, which a warning says at [`open`](Self::open);
+    /// [`SqliteConfig::apply_retention`] replaces them.
     #[must_use]
     pub fn retention_mismatch(&self) -> Option<&Retention> {
         self.mismatch.as_ref()

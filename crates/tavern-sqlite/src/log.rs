@@ -1,5 +1,7 @@
 //! The writer's hold on the log: its turn, its connection, its transaction.
 
+mod retention;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::fence::Fence;
 use crate::incarnation::{Boot, Incarnation};
 use crate::lock::LockFile;
-use crate::number::{signed, wall_clock};
+use crate::number::wall_clock;
 use crate::place::FileId;
 use crate::schema::{self, Access};
 use crate::shared::Shared;
@@ -302,34 +304,6 @@ impl Log {
             self.raise_fence(state.position());
         }
         self.open.take().ok_or_else(|| Failure::away("the database file is not open"))
-    }
-
-    /// Compares the log's rules with the configured ones, and replaces them if told to.
-    fn settle_retention(&mut self) -> Outcome<Option<Retention>> {
-        let shared = Arc::clone(&self.shared);
-        let Some(wanted) = &shared.config.retention else { return Ok(None) };
-        let open = self.opened()?;
-        if open.retention.same_rules(wanted) {
-            return Ok(None);
-        }
-        if !shared.config.apply_retention {
-            tracing::warn!(
-                version = open.retention.version,
-                "the log has other retention rules than this node is configured with; it follows \
-                 the log's"
-            );
-            return Ok(Some(open.retention.clone()));
-        }
-        let mut rules = wanted.clone();
-        rules.version = open.retention.version + 1;
-        let tx = open.conn.unchecked_transaction()?;
-        schema::write_retention(&tx, &rules)?;
-        tx.execute("UPDATE state SET retention = ?1", [signed(rules.version)])?;
-        // Every lane has to be looked at again; reads do that by themselves until the sweep has.
-        tx.execute("UPDATE lanes SET due = 0", [])?;
-        tx.commit()?;
-        open.retention = rules;
-        Ok(None)
     }
 }
 

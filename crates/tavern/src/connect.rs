@@ -7,7 +7,8 @@ use tavern_backend::{Bus, Error, MemoryBackend, MemoryConfig, Result, Retention}
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ConnectOptions {
-    /// The retention rules of a log that is created. A log that exists has its own, which win.
+    /// The retention rules of a log that is created. A log that exists has its own, which win; if
+    /// they are others, the backend logs a warning with both.
     pub retention: Option<Retention>,
     /// Write these rules into a log that has others, for all its nodes.
     pub apply_retention: bool,

@@ -6,6 +6,7 @@ mod cluster;
 mod demo;
 mod kit;
 mod refusals;
+mod retention;
 mod settings;
 mod signals;
 mod soak;
