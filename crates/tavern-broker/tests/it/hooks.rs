@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tavern_backend::{Bus, Cursor, Keep, MemoryEngine, Retention};
+use tavern_backend::{Cursor, Keep, MemoryEngine, Retention};
 use tavern_broker::{
     Broker, Delivery, Error, Event, Gap, GapReason, Reconnected, StreamHandle, Subscription,
 };
@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::kit::{
-    LIMIT, broker, config, engine, gap, message, next, open, opened, reconnected, silence, store,
+    LIMIT, broker, broker_with, config, engine, gap, message, next, open, opened, reconnected,
+    silence, store,
 };
 
 /// What callbacks were told, in order.
@@ -85,6 +86,14 @@ async fn replayed(stream: &mut Subscription) -> Reconnected {
             return end;
         }
     }
+}
+
+/// A resumed stream of `t` whose replay has ended, and the handle that a callback was given.
+async fn handed(broker: &Broker, last: Cursor) -> (Subscription, StreamHandle) {
+    let told = resumes(broker, "t");
+    let mut stream = back(broker, "t", last);
+    replayed(&mut stream).await;
+    (stream, told.only().1)
 }
 
 async fn direct(stream: &mut Subscription) -> String {
@@ -178,7 +187,7 @@ async fn what_a_maximum_leaves_out_counts_as_missed() {
     }
     let mut config = config();
     config.max_replay = Some(3);
-    let broker = Broker::builder().bus(Bus::new(engine.node())).config(config).build().unwrap();
+    let broker = broker_with(&engine, config);
     let told = resumes(&broker, "t");
     replayed(&mut back(&broker, "t", first)).await;
     let (reconnected, _) = told.only();
@@ -259,10 +268,7 @@ async fn what_a_callback_sends_arrives_on_that_stream_alone_and_in_its_place() {
 #[tokio::test(start_paused = true)]
 async fn a_handle_kept_for_later_reaches_a_stream_that_waits_until_it_is_gone() {
     let (_engine, broker, [first, ..]) = three().await;
-    let told = resumes(&broker, "t");
-    let mut stream = back(&broker, "t", first);
-    replayed(&mut stream).await;
-    let (_, handle) = told.only();
+    let (mut stream, handle) = handed(&broker, first).await;
     assert!(handle.is_open());
     // It waits, and is sent to then.
     let before = Instant::now();
@@ -292,11 +298,8 @@ async fn a_client_that_does_not_read_is_sent_a_bounded_number() {
     let (engine, _, [first, ..]) = three().await;
     let mut config = config();
     config.direct_events = 2;
-    let broker = Broker::builder().bus(Bus::new(engine.node())).config(config).build().unwrap();
-    let told = resumes(&broker, "t");
-    let mut stream = back(&broker, "t", first);
-    replayed(&mut stream).await;
-    let (_, handle) = told.only();
+    let broker = broker_with(&engine, config);
+    let (mut stream, handle) = handed(&broker, first).await;
     handle.send("1").unwrap();
     handle.send("2").unwrap();
     let over = handle.send("3");
@@ -310,10 +313,7 @@ async fn a_client_that_does_not_read_is_sent_a_bounded_number() {
 #[tokio::test(start_paused = true)]
 async fn what_means_nothing_to_one_stream_is_refused() {
     let (_engine, broker, [first, ..]) = three().await;
-    let told = resumes(&broker, "t");
-    let mut stream = back(&broker, "t", first);
-    replayed(&mut stream).await;
-    let (_, handle) = told.only();
+    let (mut stream, handle) = handed(&broker, first).await;
     let event = || Event::new("x");
     let ttl = event().ttl(Duration::from_secs(1));
     for event in [event().id("7"), event().scope("s"), ttl, event().event("tavern-cursor")] {
@@ -329,10 +329,7 @@ async fn what_means_nothing_to_one_stream_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_before_the_broker_closes_arrives_and_nothing_after_it() {
     let (_engine, broker, [first, ..]) = three().await;
-    let told = resumes(&broker, "t");
-    let mut stream = back(&broker, "t", first);
-    replayed(&mut stream).await;
-    let (_, handle) = told.only();
+    let (mut stream, handle) = handed(&broker, first).await;
     handle.send("last").unwrap();
     broker.close().await;
     assert_eq!(direct(&mut stream).await, "last");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tavern_backend::{Bus, Cursor, MemoryConfig, MemoryEngine, Retention};
+use tavern_backend::{Bus, Cable, Cursor, MemoryConfig, MemoryEngine, Retention};
 use tavern_broker::{
     Broker, BrokerConfig, Delivery, Event, Gap, Message, Outcome, Reconnected, Subscription,
 };
@@ -25,7 +25,18 @@ pub(crate) fn config() -> BrokerConfig {
 }
 
 pub(crate) fn broker(engine: &MemoryEngine) -> Broker {
-    Broker::builder().bus(Bus::new(engine.node())).config(config()).build().unwrap()
+    broker_with(engine, config())
+}
+
+pub(crate) fn broker_with(engine: &MemoryEngine, config: BrokerConfig) -> Broker {
+    cabled(engine, config).0
+}
+
+/// A broker whose link to the engine is in the test's hand.
+pub(crate) fn cabled(engine: &MemoryEngine, config: BrokerConfig) -> (Broker, Cable) {
+    let node = engine.node();
+    let cable = node.cable();
+    (Broker::builder().bus(Bus::new(node)).config(config).build().unwrap(), cable)
 }
 
 /// The next delivery, or a panic that says where.
@@ -39,52 +50,38 @@ pub(crate) fn next(stream: &mut Subscription) -> impl Future<Output = Delivery> 
     }
 }
 
+/// The next delivery, which is `what` and nothing else.
 #[track_caller]
-pub(crate) fn message(stream: &mut Subscription) -> impl Future<Output = Message> {
+fn expect<T>(
+    stream: &mut Subscription,
+    what: &'static str,
+    pick: fn(Delivery) -> Result<T, Delivery>,
+) -> impl Future<Output = T> {
     let here = std::panic::Location::caller();
     let next = next(stream);
     async move {
-        match next.await {
-            Delivery::Message(message) => message,
-            other => panic!("a message was expected, not {other:?}: {here}"),
-        }
+        let picked = pick(next.await);
+        picked.unwrap_or_else(|other| panic!("{what} was expected, not {other:?}: {here}"))
     }
 }
 
-#[track_caller]
-pub(crate) fn gap(stream: &mut Subscription) -> impl Future<Output = Gap> {
-    let here = std::panic::Location::caller();
-    let next = next(stream);
-    async move {
-        match next.await {
-            Delivery::Gap(gap) => gap,
-            other => panic!("a gap was expected, not {other:?}: {here}"),
+macro_rules! expected {
+    ($($name:ident $variant:ident $kind:ty, $what:literal;)*) => {$(
+        #[track_caller]
+        pub(crate) fn $name(stream: &mut Subscription) -> impl Future<Output = $kind> {
+            expect(stream, $what, |delivery| match delivery {
+                Delivery::$variant(inner) => Ok(inner),
+                other => Err(other),
+            })
         }
-    }
+    )*};
 }
 
-#[track_caller]
-pub(crate) fn reconnected(stream: &mut Subscription) -> impl Future<Output = Reconnected> {
-    let here = std::panic::Location::caller();
-    let next = next(stream);
-    async move {
-        match next.await {
-            Delivery::Reconnected(reconnected) => reconnected,
-            other => panic!("the end of a replay was expected, not {other:?}: {here}"),
-        }
-    }
-}
-
-#[track_caller]
-pub(crate) fn opened(stream: &mut Subscription) -> impl Future<Output = Cursor> {
-    let here = std::panic::Location::caller();
-    let next = next(stream);
-    async move {
-        match next.await {
-            Delivery::Cursor(cursor) => cursor,
-            other => panic!("the opening cursor was expected, not {other:?}: {here}"),
-        }
-    }
+expected! {
+    message Message Message, "a message";
+    gap Gap Gap, "a gap";
+    reconnected Reconnected Reconnected, "the end of a replay";
+    opened Cursor Cursor, "the opening cursor";
 }
 
 /// A stream of `topics` that has told where it begins.

@@ -6,7 +6,7 @@ use tavern_backend::{Bus, Keep, Retention, TopicFilter};
 use tavern_broker::{Broker, BrokerConfig, Delivery, Event, GapReason, Outcome};
 
 use crate::kit::{
-    broker, config, engine, gap, message, next, open, opened, reconnected, silence, store,
+    broker, cabled, config, engine, gap, message, next, open, opened, reconnected, silence, store,
 };
 
 fn live(pattern: &str) -> Retention {
@@ -73,10 +73,7 @@ async fn an_empty_scope_is_an_error_and_never_a_broadcast() {
 #[tokio::test(start_paused = true)]
 async fn live_topics_reach_local_subscribers_although_the_backend_is_away() {
     let engine = engine(live("ticks/**"));
-    let (node_a, node_b) = (engine.node(), engine.node());
-    let cable = node_a.cable();
-    let a = Broker::builder().bus(Bus::new(node_a)).config(config()).build().unwrap();
-    let b = Broker::builder().bus(Bus::new(node_b)).config(config()).build().unwrap();
+    let ((a, cable), b) = (cabled(&engine, config()), broker(&engine));
     let (mut here, _) = open(&a, &["ticks/eur"]).await;
     let (mut there, _) = open(&b, &["ticks/*"]).await;
     assert!(matches!(a.publish("ticks/eur", "1").await.unwrap(), Outcome::Live));

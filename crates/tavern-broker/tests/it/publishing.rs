@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tavern_backend::{Bus, Retention};
-use tavern_broker::{Broker, Delivery, Error, Event, GapReason, Outcome, Settled};
+use tavern_backend::Retention;
+use tavern_broker::{Delivery, Error, Event, GapReason, Outcome, Settled};
 
-use crate::kit::{LIMIT, broker, config, engine, message, next, open, store};
+use crate::kit::{LIMIT, broker, cabled, config, engine, message, next, open, store};
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_one_publisher_are_stored_in_order() {
@@ -45,9 +45,7 @@ async fn a_message_over_the_limit_is_refused_before_it_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_spooled_message_is_stored_in_order_once_the_backend_is_back() {
     let engine = engine(Retention::default());
-    let node = engine.node();
-    let cable = node.cable();
-    let a = Broker::builder().bus(Bus::new(node)).config(config()).build().unwrap();
+    let (a, cable) = cabled(&engine, config());
     let b = broker(&engine);
     let (mut there, _) = open(&b, &["t"]).await;
     cable.cut();
@@ -73,9 +71,7 @@ async fn a_spooled_message_is_stored_in_order_once_the_backend_is_back() {
 #[tokio::test(start_paused = true)]
 async fn a_publish_whose_answer_was_lost_is_stored_once_and_in_its_place() {
     let engine = engine(Retention::default());
-    let node = engine.node();
-    let cable = node.cable();
-    let a = Broker::builder().bus(Bus::new(node)).config(config()).build().unwrap();
+    let (a, cable) = cabled(&engine, config());
     let b = broker(&engine);
     let (mut there, _) = open(&b, &["t"]).await;
     cable.lose_answers(1);
@@ -91,11 +87,9 @@ async fn a_publish_whose_answer_was_lost_is_stored_once_and_in_its_place() {
 #[tokio::test(start_paused = true)]
 async fn over_the_bounds_of_the_spool_the_publisher_is_told() {
     let engine = engine(Retention::default());
-    let node = engine.node();
-    let cable = node.cable();
     let mut config = config();
     config.spool_entries = 3;
-    let a = Broker::builder().bus(Bus::new(node)).config(config).build().unwrap();
+    let (a, cable) = cabled(&engine, config);
     cable.cut();
     for n in 0..3 {
         assert!(matches!(a.publish("t", n.to_string()).await, Ok(Outcome::Spooled(_))));
@@ -110,11 +104,9 @@ async fn over_the_bounds_of_the_spool_the_publisher_is_told() {
 #[tokio::test(start_paused = true)]
 async fn what_is_given_up_is_told_to_the_publisher_and_to_the_subscribers() {
     let engine = engine(Retention::default());
-    let node = engine.node();
-    let cable = node.cable();
     let mut config = config();
     config.spool_age = Duration::from_secs(2);
-    let a = Broker::builder().bus(Bus::new(node)).config(config).build().unwrap();
+    let (a, cable) = cabled(&engine, config);
     let (mut here, _) = open(&a, &["t"]).await;
     cable.cut();
     assert!(matches!(next(&mut here).await, Delivery::Degraded(_)));
@@ -130,11 +122,9 @@ async fn what_is_given_up_is_told_to_the_publisher_and_to_the_subscribers() {
 #[tokio::test(start_paused = true)]
 async fn closing_settles_what_is_on_its_way() {
     let engine = engine(Retention::default());
-    let node = engine.node();
-    let cable = node.cable();
     let mut config = config();
     config.close_drain = Duration::from_secs(1);
-    let a = Broker::builder().bus(Bus::new(node)).config(config).build().unwrap();
+    let (a, cable) = cabled(&engine, config);
     cable.cut();
     let Ok(Outcome::Spooled(mut ticket)) = a.publish("t", "x").await else { panic!("spooled") };
     a.close().await;

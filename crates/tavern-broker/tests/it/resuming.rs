@@ -6,7 +6,8 @@ use tavern_backend::{Bus, Keep, LastEventId, Retention, TopicFilter};
 use tavern_broker::{Broker, Delivery, Event, GapReason};
 
 use crate::kit::{
-    broker, config, engine, gap, message, next, open, opened, reconnected, silence, store,
+    broker, broker_with, cabled, config, engine, gap, message, next, open, opened, reconnected,
+    silence, store,
 };
 
 fn keep(entries: u32) -> Retention {
@@ -159,7 +160,7 @@ async fn a_replay_over_the_maximum_keeps_the_newest_and_says_what_it_left_out() 
     let engine = engine(Retention::default());
     let mut config = config();
     config.max_replay = Some(3);
-    let broker = Broker::builder().bus(Bus::new(engine.node())).config(config).build().unwrap();
+    let broker = broker_with(&engine, config);
     let first = store(&broker, "t", "1").await;
     for n in 2..=20 {
         store(&broker, "t", n.to_string()).await;
@@ -224,9 +225,7 @@ async fn a_replay_with_a_maximum_ends_before_what_was_published_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_opened_while_the_backend_is_away_settles_its_cursor_on_recovery() {
     let engine = engine(Retention::default());
-    let (a, node) = (broker(&engine), engine.node());
-    let cable = node.cable();
-    let b = Broker::builder().bus(Bus::new(node)).config(config()).build().unwrap();
+    let (a, (b, cable)) = (broker(&engine), cabled(&engine, config()));
     let first = store(&a, "t", "1").await;
     cable.cut();
     store(&a, "t", "2").await;

@@ -272,23 +272,25 @@ async fn raw(hub: &Hub, bytes: &[u8]) -> String {
     String::from_utf8(reply).unwrap()
 }
 
+async fn is_told(hub: &Hub, request: &[u8], status: u16, words: &str) {
+    let reply = raw(hub, request).await;
+    assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{reply}");
+    assert!(reply.contains(words), "{reply}");
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let config = HttpConfig::default().with_body_timeout(Duration::from_millis(50));
     let hub = Hub::with(config).await;
     let head = b"POST /topics/a HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhel";
-    let reply = raw(&hub, head).await;
-    assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
-    assert!(reply.contains("#body-timeout"), "{reply}");
+    is_told(&hub, head, 408, "#body-timeout").await;
 }
 
 #[tokio::test]
 async fn a_body_known_to_be_too_large_is_refused_before_it_comes() {
     let hub = Hub::start().await;
     let head = b"POST /topics/a HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999\r\n\r\n";
-    let reply = raw(&hub, head).await;
-    assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
-    assert!(reply.contains("99999999999999 bytes"), "{reply}");
+    is_told(&hub, head, 413, "99999999999999 bytes").await;
 }
 
 #[tokio::test]
@@ -296,16 +298,12 @@ async fn a_body_of_unknown_size_is_cut_at_the_limit() {
     let hub = Hub::with(HttpConfig::default().with_max_body(10)).await;
     let head = b"POST /publish HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                  transfer-encoding: chunked\r\n\r\n20\r\n                                \r\n";
-    let reply = raw(&hub, head).await;
-    assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
-    assert!(reply.contains("more than 10 bytes"), "{reply}");
+    is_told(&hub, head, 413, "more than 10 bytes").await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_framed_right_is_said_so() {
     let hub = Hub::start().await;
     let head = b"POST /topics/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
-    let reply = raw(&hub, head).await;
-    assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
-    assert!(reply.contains("#unreadable-body"), "{reply}");
+    is_told(&hub, head, 400, "#unreadable-body").await;
 }
