@@ -8,6 +8,7 @@
 //! All methods take `&self`, so that one task can hurt an engine while others use it. What waits
 //! gives up after [`patience`](crate::wait::patience) with an error that says what it waited for.
 
+mod certificate;
 mod daemon;
 mod deadline;
 mod port;

@@ -19,9 +19,9 @@
 //! # Real processes
 //!
 //! An [`engine`] is the server that a backend talks to, to be killed, paused and put back to an
-//! older state. A [`Hub`] is a `tavern` process to be killed and started again, an [`SseRecorder`] a client over
-//! HTTP that drops and resumes anywhere, an [`SseStream`] one that is only read, an [`Oracle`] the judge of what it recorded, and a
-//! [`Soak`](soak::Soak) all of them together.
+//! older state. A [`Hub`] is a `tavern` process to be killed and started again, an [`SseRecorder`] a
+//! client over HTTP that drops and resumes anywhere, an [`SseStream`] one that is only read, an
+//! [`Oracle`] the judge of what it recorded, and a [`Soak`](soak::Soak) all of them together.
 
 mod cable;
 pub mod cases;

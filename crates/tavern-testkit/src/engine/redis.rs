@@ -2,7 +2,10 @@
 
 mod config;
 mod conn;
+mod life;
 mod options;
+mod replica;
+mod rewind;
 mod server;
 
 pub use conn::{RedisConn, Reply};

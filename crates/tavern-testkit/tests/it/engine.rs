@@ -1,6 +1,11 @@
 //! The engines that the testkit spawns do what tests need of them.
 
+use std::time::Duration;
+
 use tavern_testkit::engine::{Flavor, RedisOptions, RedisServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const FLAVORS: [Flavor; 2] = [Flavor::Redis, Flavor::Valkey];
 
@@ -65,4 +70,86 @@ async fn rewind_loses_the_tail() {
             assert_eq!(get(&server, "after").await, kept, "{server:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_paused_server_answers_when_it_goes_on() {
+    let server = RedisServer::start(RedisOptions::default()).await.unwrap();
+    let mut conn = server.connect().await.unwrap();
+    server.pause().unwrap();
+    conn.send(&["PING"]).await.unwrap();
+    assert!(timeout(Duration::from_millis(200), conn.receive()).await.is_err(), "it answers");
+    server.resume().unwrap();
+    let mut conn = server.connect().await.unwrap();
+    assert_eq!(conn.call(&["PING"]).await.unwrap().text(), "PONG");
+}
+
+#[tokio::test]
+async fn a_dropped_server_is_gone() {
+    let server = RedisServer::start(RedisOptions::default()).await.unwrap();
+    let (addr, dir) = (server.addr(), server.dir().to_owned());
+    server.pause().unwrap();
+    drop(server);
+    assert!(std::net::TcpStream::connect(addr).is_err());
+    assert!(!dir.exists());
+}
+
+#[tokio::test]
+async fn users_and_tls_are_asked_for() {
+    let options = RedisOptions::default().with_user("anna", "secret").with_tls();
+    let server = RedisServer::start(options).await.unwrap();
+    let mut stranger = TcpStream::connect(server.addr()).await.unwrap();
+    stranger.write_all(b"PING\r\n").await.unwrap();
+    let mut answer = [0; 7];
+    stranger.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"-NOAUTH");
+    assert_eq!(server.url(), format!("redis://anna:secret@{}", server.addr()));
+    let mut anna = server.connect().await.unwrap();
+    assert_eq!(anna.call(&["AUTH", "anna", "secret"]).await.unwrap().text(), "OK");
+
+    // Whether the certificates fit together is seen by a client that checks them.
+    let ca = server.dir().join("ca.pem");
+    assert_eq!(std::fs::read_to_string(&ca).unwrap(), server.ca_pem().unwrap());
+    let at = server.tls_url().rsplit_once(':').unwrap().1.to_owned();
+    let mut cli = tokio::process::Command::new("redis-cli");
+    cli.args(["--tls", "-p", &at, "--user", "anna", "--pass", "secret", "--cacert"]).arg(&ca);
+    let output = cli.args(["PING"]).output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "PONG", "{output:?}");
+}
+
+#[tokio::test]
+async fn a_replica_that_was_cut_off_is_promoted_without_the_tail() {
+    for flavor in FLAVORS {
+        let primary = RedisServer::start(RedisOptions::new(flavor)).await.unwrap();
+        set(&primary, "kept", "1").await;
+        let replica = RedisServer::replica_of(&primary).await.unwrap();
+        set(&primary, "late", "1").await;
+        replica.wait_synced().await.unwrap();
+        assert_eq!(get(&replica, "late").await, "1", "{flavor:?}");
+        assert!(replica.cli(&["SET", "a", "1"]).await.is_err(), "{flavor:?}: it takes writes");
+
+        primary.cut_replication().await.unwrap();
+        set(&primary, "lost", "1").await;
+        replica.promote().await.unwrap();
+        assert_eq!(get(&replica, "late").await, "1", "{flavor:?}");
+        assert_eq!(get(&replica, "lost").await, "", "{flavor:?}");
+        set(&replica, "new", "1").await;
+
+        primary.mend_replication().await.unwrap();
+        primary.follow(&replica).await.unwrap();
+        primary.wait_synced().await.unwrap();
+        assert_eq!(get(&primary, "new").await, "1", "{flavor:?}");
+        assert_eq!(get(&primary, "lost").await, "", "{flavor:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_one_after_a_start_too() {
+    let primary = RedisServer::start(RedisOptions::default()).await.unwrap();
+    let replica = RedisServer::replica_of(&primary).await.unwrap();
+    replica.kill().await.unwrap();
+    set(&primary, "a", "1").await;
+    replica.start_again().await.unwrap();
+    replica.wait_synced().await.unwrap();
+    assert_eq!(get(&replica, "a").await, "1");
 }

@@ -105,6 +105,13 @@ impl RedisConn {
         }
     }
 
+    /// A field of `INFO`, empty if there is none of that name.
+    pub(super) async fn field(&mut self, name: &str) -> io::Result<String> {
+        let info = self.call(&["INFO"]).await?.text();
+        let mut pairs = info.lines().filter_map(|line| line.split_once(':'));
+        Ok(pairs.find(|pair| pair.0 == name).map(|pair| pair.1.to_owned()).unwrap_or_default())
+    }
+
     /// Says a command and does not wait.
     ///
     /// # Errors

@@ -1,37 +1,32 @@
-//! One server: its life and its deaths.
+//! One server, and talking to it.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::config::{self, OURSELVES};
 use super::conn::{RedisConn, Reply};
+use super::life::{Until, is_taken, spawn};
 use super::options::RedisOptions;
+use crate::engine::certificate;
 use crate::engine::daemon::Daemon;
-use crate::engine::deadline::Deadline;
 use crate::engine::port::PortLease;
 
 /// A Redis or Valkey on a loopback port and a directory of its own, which go with it.
 #[derive(Debug)]
 pub struct RedisServer {
     // First, so that it is dead before its directory goes.
-    daemon: Mutex<Arc<Daemon>>,
+    pub(super) daemon: Mutex<Arc<Daemon>>,
+    pub(super) program: PathBuf,
+    /// What it is started with at every start, besides the file.
+    pub(super) arguments: &'static [&'static str],
     options: RedisOptions,
-    program: PathBuf,
     port: PortLease,
+    tls: Option<PortLease>,
     dir: TempDir,
-}
-
-/// When a start is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
-    Answers,
-    Loaded,
 }
 
 impl RedisServer {
@@ -42,14 +37,16 @@ impl RedisServer {
     /// If the program is not there (the error says what to install), or does not start: with its
     /// last words.
     pub async fn start(options: RedisOptions) -> io::Result<Self> {
-        let program = options.flavor.program()?;
+        Self::start_with(options, &[]).await
+    }
+
+    pub(super) async fn start_with(
+        options: RedisOptions,
+        arguments: &'static [&'static str],
+    ) -> io::Result<Self> {
         let mut tries = 0..5;
         loop {
-            let (port, dir) = (PortLease::take()?, tempfile::tempdir()?);
-            fs::write(dir.path().join(CONFIG), config::file(&options, dir.path(), port.get()))?;
-            let daemon = Mutex::new(Arc::new(spawn(&program, dir.path(), &[])?));
-            let server =
-                Self { daemon, options: options.clone(), program: program.clone(), port, dir };
+            let server = Self::spawn(options.clone(), arguments)?;
             match server.is_up(Until::Loaded).await {
                 // Somebody who asks for no lease was faster.
                 Err(error) if is_taken(&error) && tries.next().is_some() => {}
@@ -57,6 +54,20 @@ impl RedisServer {
                 Ok(()) => return Ok(server),
             }
         }
+    }
+
+    fn spawn(options: RedisOptions, arguments: &'static [&'static str]) -> io::Result<Self> {
+        let program = options.flavor.program()?;
+        let port = PortLease::take()?;
+        let tls = if options.tls { Some(PortLease::take()?) } else { None };
+        let dir = tempfile::tempdir()?;
+        if tls.is_some() {
+            certificate::write(dir.path())?;
+        }
+        let text = config::file(&options, dir.path(), port.get(), tls.as_ref().map(PortLease::get));
+        fs::write(dir.path().join(config::NAME), text)?;
+        let daemon = Mutex::new(Arc::new(spawn(&program, dir.path(), arguments)?));
+        Ok(Self { daemon, program, arguments, options, port, tls, dir })
     }
 
     /// What it was started with.
@@ -83,9 +94,34 @@ impl RedisServer {
         format!("redis://{}{}", self.first_user(), self.addr())
     }
 
-    pub(super) fn first_user(&self) -> String {
+    /// `rediss://127.0.0.1:PORT`, the port being the one for TLS, as [`url`](Self::url).
+    ///
+    /// # Panics
+    ///
+    /// If it was started without TLS.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        let port = self.tls.as_ref().expect("started with TLS").get();
+        format!("rediss://{}127.0.0.1:{port}", self.first_user())
+    }
+
+    /// The certificate of the authority that signed its own.
+    ///
+    /// # Errors
+    ///
+    /// If it was started without TLS.
+    pub fn ca_pem(&self) -> io::Result<String> {
+        fs::read_to_string(self.dir().join("ca.pem"))
+    }
+
+    fn first_user(&self) -> String {
         let user = self.options.users.first();
         user.map(|(name, password)| format!("{name}:{password}@")).unwrap_or_default()
+    }
+
+    /// Who the testkit itself is here.
+    pub(super) fn user(&self) -> Option<(&'static str, &'static str)> {
+        (!self.options.users.is_empty()).then_some(OURSELVES)
     }
 
     /// Its directory.
@@ -109,8 +145,7 @@ impl RedisServer {
     ///
     /// If the server does not take it.
     pub async fn connect(&self) -> io::Result<RedisConn> {
-        let user = (!self.options.users.is_empty()).then_some(OURSELVES);
-        RedisConn::connect(&self.addr(), user).await
+        RedisConn::connect(&self.addr(), self.user()).await
     }
 
     /// A field of `INFO`, empty if there is none of that name.
@@ -119,10 +154,7 @@ impl RedisServer {
     ///
     /// As [`cli`](Self::cli).
     pub async fn info(&self, field: &str) -> io::Result<String> {
-        let info = self.cli(&["INFO"]).await?.text();
-        let value =
-            |line: &str| Some(line.split_once(':').filter(|pair| pair.0 == field)?.1.to_owned());
-        Ok(info.lines().find_map(value).unwrap_or_default())
+        self.connect().await?.field(field).await
     }
 
     /// What tells this run from the next.
@@ -132,178 +164,5 @@ impl RedisServer {
     /// As [`cli`](Self::cli).
     pub async fn run_id(&self) -> io::Result<String> {
         self.info("run_id").await
-    }
-
-    /// kill -9, and waits until it is dead.
-    ///
-    /// # Errors
-    ///
-    /// If it does not die.
-    pub async fn kill(&self) -> io::Result<()> {
-        self.daemon().end(Signal::KILL).await
-    }
-
-    /// Asks it to end, as at an ordinary shutdown, and waits until it has.
-    ///
-    /// # Errors
-    ///
-    /// If it does not end.
-    pub async fn terminate(&self) -> io::Result<()> {
-        self.daemon().end(Signal::TERM).await
-    }
-
-    /// Starts it where it was, with what is on its disk, and waits until that is loaded.
-    ///
-    /// # Errors
-    ///
-    /// If it runs, or does not start.
-    pub async fn start_again(&self) -> io::Result<()> {
-        self.run(&[], Until::Loaded).await
-    }
-
-    /// Starts it where it was, and waits only until it answers, be it with `LOADING`.
-    ///
-    /// # Errors
-    ///
-    /// If it runs, or does not start.
-    pub async fn start_loading(&self) -> io::Result<()> {
-        self.run(&[], Until::Answers).await
-    }
-
-    /// Lets it stand still, as a machine does that swaps: its connections stay open.
-    ///
-    /// # Errors
-    ///
-    /// If it does not run.
-    pub fn pause(&self) -> io::Result<()> {
-        self.daemon().signal(Signal::STOP)
-    }
-
-    /// Ends a [`pause`](Self::pause).
-    ///
-    /// # Errors
-    ///
-    /// If it does not run.
-    pub fn resume(&self) -> io::Result<()> {
-        self.daemon().signal(Signal::CONT)
-    }
-
-    /// Puts all data aside as they are now, for [`rewind`](Self::rewind).
-    ///
-    /// # Errors
-    ///
-    /// If they cannot be written.
-    pub async fn save_snapshot(&self) -> io::Result<()> {
-        let mut deadline = Deadline::new("a snapshot");
-        while let Err(error) = self.cli(&["SAVE"]).await {
-            // A replica's sync saves in the background, and only one may at a time.
-            deadline.saw(error);
-            deadline.tick().await?;
-        }
-        // Moved, not copied: the next start must not load it.
-        fs::rename(self.dir().join(DUMP), self.dir().join(SNAPSHOT))
-    }
-
-    /// kill -9, then starts it with the data of the last snapshot: what was written since is lost.
-    ///
-    /// # Errors
-    ///
-    /// If there is no snapshot, or the server does not start.
-    pub async fn rewind(&self) -> io::Result<()> {
-        self.kill().await?;
-        for file in ["appendonlydir", "appendonly.aof"].map(|name| self.dir().join(name)) {
-            if file.is_dir() { fs::remove_dir_all(file)? } else { remove(&file)? }
-        }
-        fs::copy(self.dir().join(SNAPSHOT), self.dir().join(DUMP))?;
-        // A server that is told to append reads nothing else, so it is told later.
-        self.run(&["--appendonly", "no"], Until::Loaded).await?;
-        remove(&self.dir().join(DUMP))?;
-        if self.options.appendonly {
-            self.cli(&["CONFIG", "SET", "appendonly", "yes"]).await?;
-            let mut deadline = Deadline::new("the server to append again");
-            while !self.appends().await? {
-                deadline.saw("it rewrites its log");
-                deadline.tick().await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn appends(&self) -> io::Result<bool> {
-        let busy = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"];
-        Ok(self.info("aof_enabled").await? == "1"
-            && self.info(busy[0]).await? == "0"
-            && self.info(busy[1]).await? == "0")
-    }
-
-    fn daemon(&self) -> Arc<Daemon> {
-        Arc::clone(&self.daemon.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn run(&self, arguments: &[&str], until: Until) -> io::Result<()> {
-        if self.daemon().ended()?.is_none() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the engine is running"));
-        }
-        let mut deadline = Deadline::new("the start of an engine");
-        loop {
-            let daemon = Arc::new(spawn(&self.program, self.dir(), arguments)?);
-            *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = daemon;
-            match self.is_up(until).await {
-                Err(error) if is_taken(&error) => deadline.saw(error),
-                result => return result,
-            }
-            deadline.tick().await?;
-        }
-    }
-
-    async fn is_up(&self, until: Until) -> io::Result<()> {
-        let daemon = self.daemon();
-        let mut deadline = Deadline::new("an answer from a new engine");
-        loop {
-            if let Some(status) = daemon.ended()? {
-                let words = daemon.last_words();
-                let taken = words.contains("Failed listening") || words.contains("already in use");
-                let kind = if taken { io::ErrorKind::AddrInUse } else { io::ErrorKind::Other };
-                let program = self.program.display();
-                return Err(io::Error::new(
-                    kind,
-                    format!("{program} ended with {status}:\n{words}"),
-                ));
-            }
-            match self.answers(daemon.id(), until).await {
-                Ok(()) => return Ok(()),
-                Err(error) => deadline.saw(error),
-            }
-            deadline.tick().await?;
-        }
-    }
-
-    async fn answers(&self, id: u32, until: Until) -> io::Result<()> {
-        // Somebody else's server may have taken the port, and would answer, too.
-        if self.info("process_id").await? != id.to_string() {
-            return Err(io::Error::other("another server answers"));
-        }
-        if until == Until::Loaded { self.cli(&["PING"]).await.map(|_| ()) } else { Ok(()) }
-    }
-}
-
-const CONFIG: &str = "redis.conf";
-const DUMP: &str = "dump.rdb";
-const SNAPSHOT: &str = "snapshot.rdb";
-
-fn spawn(program: &Path, dir: &Path, arguments: &[&str]) -> io::Result<Daemon> {
-    let mut command = Command::new(program);
-    command.arg(dir.join(CONFIG)).args(arguments).current_dir(dir);
-    Daemon::spawn(&mut command, &dir.join("server.log"))
-}
-
-fn is_taken(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrInUse
-}
-
-fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
     }
 }
