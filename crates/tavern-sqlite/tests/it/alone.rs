@@ -73,9 +73,10 @@ impl Disk {
         self.0.path()
     }
 
-    /// `ro` or `rw`; no file on it may be open for writing.
+    /// `ro` or `rw`; no file on it may be open for writing. `bind` changes the mount only, which
+    /// who is root among mounts of its own may do as well.
     pub(crate) fn remount(&self, mode: &str) {
-        mount(&["-o", &format!("remount,{mode}")], self.path());
+        mount(&["-o", &format!("remount,bind,{mode}")], self.path());
     }
 }
 

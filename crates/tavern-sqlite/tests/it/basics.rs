@@ -1,6 +1,7 @@
 //! The contract on a log that nothing happens to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tavern_backend::{
     Backend, Error, FeedEvent, FilterSet, Keep, MessageId, Published, ReadQuery, Rejection,
@@ -56,6 +57,24 @@ async fn the_feed_yields_entries_and_skips_to_every_node_its_own_included() {
     a.close().await;
     at_a.ends().await;
     assert!(matches!(b.backend.feed(), Err(Error::FeedTaken)));
+    b.close().await;
+}
+
+#[tokio::test]
+async fn a_node_hears_the_doorbell_and_need_not_look() {
+    let dir = Dir::new();
+    // Later than anything here waits for.
+    let config = dir.config().with_poll_interval(Duration::from_secs(3600));
+    let (a, b) = (Node::open(config.clone()).await, Node::open(config).await);
+    let (mut at_a, mut at_b) = (Follower::new(&a), Follower::new(&b));
+    a.subscribe("**").await;
+    b.subscribe("**").await;
+    for seq in 1..=20 {
+        let position = if seq % 2 == 0 { &a } else { &b }.publish("t", "x").await;
+        assert_eq!(at_a.entry().await.position, position);
+        assert_eq!(at_b.entry().await.position, position);
+    }
+    a.close().await;
     b.close().await;
 }
 
