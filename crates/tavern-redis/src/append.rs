@@ -1,0 +1,192 @@
+//! One call of the append script: many callers' batches, in order, and their answers.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use tavern_backend::{
+    Append, Epoch, Lane, MessageEnvelope, NodeId, Position, Publication, Published, Record,
+    Rejection, wire,
+};
+
+use crate::failure::Failure;
+use crate::log::{SCHEMA, View};
+use crate::names::lane_name;
+use crate::number::millis;
+use crate::reply::{Reply, strange};
+use crate::script::{self, Call};
+use crate::shared::{Session, Shared};
+
+/// Batches of the spine that are kept for reading: where it does not reach back, a reader looks at
+/// lanes instead.
+const SPINE: u64 = 65_536;
+
+/// What the script says.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// For each message that was sent.
+    Done(Vec<Published>),
+    /// What this node knew of the log is not true any more.
+    Stale,
+    /// The server is not the one the log was last appended on, as far as this node knows.
+    Moved,
+    /// There is no log.
+    Absent,
+    /// Keys of the log are missing.
+    Damaged,
+}
+
+/// What is to be appended in one call.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) known: Option<Position>,
+    pub(crate) publications: Vec<Publication>,
+}
+
+impl Batch {
+    /// Whether what a caller knows can be told in the same call.
+    pub(crate) fn goes_with(&self, append: &Append) -> bool {
+        match (self.known, append.known) {
+            (Some(ours), Some(theirs)) => ours.epoch == theirs.epoch,
+            _ => true,
+        }
+    }
+
+    /// Adds what a caller knows: of one epoch, the highest seq says it all.
+    pub(crate) fn learn(&mut self, known: Option<Position>) {
+        if let Some(known) = known
+            && self.known.is_none_or(|ours| ours.seq < known.seq)
+        {
+            self.known = Some(known);
+        }
+    }
+
+    /// Makes the call.
+    pub(crate) async fn send(
+        &self,
+        shared: &Shared,
+        session: &Session,
+        view: &View,
+        checked: bool,
+    ) -> Result<Answer, Failure> {
+        let mut origins: Vec<(NodeId, u64, u64)> = Vec::new();
+        let mut lanes: HashMap<Lane, usize> = HashMap::new();
+        let mut order: Vec<Lane> = Vec::new();
+        let mut messages = Vec::with_capacity(self.publications.len());
+        for new in &self.publications {
+            let counter = new.key.counter;
+            let origin = match origins.iter().position(|(node, ..)| *node == new.key.node) {
+                Some(at) => {
+                    let (_, first, last) = &mut origins[at];
+                    (*first, *last) = ((*first).min(counter), (*last).max(counter));
+                    at
+                }
+                None => {
+                    origins.push((new.key.node, counter, counter));
+                    origins.len() - 1
+                }
+            };
+            let next = order.len();
+            let lane = *lanes.entry(new.envelope.lane()).or_insert_with_key(|lane| {
+                order.push(lane.clone());
+                next
+            });
+            messages.push((lane, origin, new));
+        }
+
+        let keys = &view.keys;
+        let mut call = Call::new(&script::APPEND);
+        call.key(shared.names.meta()).key(keys.lanes()).key(keys.names()).key(keys.silent());
+        call.key(keys.spine()).key(keys.origins());
+        let known = self.known.unwrap_or(Position::new(Epoch::from_u64(0), 0));
+        let fresh = Epoch::random().map_err(|error| Failure::new(error.to_string()))?;
+        call.arg(SCHEMA).arg(view.log.as_str()).arg(session.incarnation().as_bytes());
+        call.arg(if checked { "1" } else { "" }).arg(fresh.to_string()).arg(view.rules.as_str());
+        call.arg(self.known.map_or_else(String::new, |known| known.epoch.to_string()));
+        call.number(known.seq).arg(session.publish_command()).arg(shared.names.spine());
+        call.number(SPINE).number(millis(shared.config.dedup_window));
+        call.arg(if shared.config.waits() { "1" } else { "" });
+        call.number(crate::number::count(origins.len()));
+        for (node, first, last) in origins {
+            call.key(keys.origin(node)).arg(node.to_string()).number(first).number(last);
+        }
+        call.number(crate::number::count(order.len()));
+        for lane in &order {
+            let name = lane_name(&lane.topic, lane.scope.as_ref());
+            let keep = view.retention.of(&lane.topic).entries;
+            if keep > 0 {
+                call.key(keys.stream(&name)).key(keys.ids(&name)).key(keys.order(&name));
+            }
+            call.arg(name).arg(shared.names.topic(lane.topic.as_str())).number(u64::from(keep));
+        }
+        call.number(crate::number::count(messages.len()));
+        for (lane, origin, new) in messages {
+            let one_based = |n: usize| crate::number::count(n) + 1;
+            call.number(one_based(lane)).number(one_based(origin)).number(new.key.counter);
+            match &new.envelope.id {
+                Some(id) => call.arg(id.as_str()).arg(fingerprint(&new.envelope)),
+                None => call.arg("").arg(""),
+            };
+            call.bytes(body(new));
+        }
+        let reply = Reply::new(call.run(&mut session.writer.clone()).await?)?;
+        self.read(reply)
+    }
+
+    fn read(&self, mut reply: Reply) -> Result<Answer, Failure> {
+        match reply.text()?.as_str() {
+            "ok" => {}
+            "stale" => return Ok(Answer::Stale),
+            "moved" => return Ok(Answer::Moved),
+            "absent" => return Ok(Answer::Absent),
+            "damaged" => return Ok(Answer::Damaged),
+            "schema" => {
+                return Err(Failure::lasting(format!(
+                    "the namespace was written in schema version {}, this release knows version \
+                     {SCHEMA}; update this node",
+                    reply.text()?
+                )));
+            }
+            "partial" => {
+                let reason = reply.text()?;
+                tracing::error!(%reason, "the server carried out a part of an append");
+                return Err(Failure::unknown(format!("the server refuses: {reason}")));
+            }
+            _ => return Err(strange()),
+        }
+        let epoch = reply.epoch()?;
+        let published = self.publications.iter().map(|new| {
+            let outcome = reply.text()?;
+            let position = Position::new(epoch, reply.number()?);
+            Ok(match (outcome.as_str(), &new.envelope.id) {
+                ("stored", _) => Published::Stored(position),
+                ("duplicate", _) => Published::Duplicate(position),
+                ("live", _) => Published::Live,
+                ("conflict", Some(id)) => {
+                    Published::Rejected(Rejection::IdConflict { id: id.clone(), position })
+                }
+                _ => return Err(strange()),
+            })
+        });
+        Ok(Answer::Done(published.collect::<Result<_, Failure>>()?))
+    }
+}
+
+fn body(new: &Publication) -> Bytes {
+    wire::encode(&Record {
+        origin: new.key,
+        waited: new.accepted.elapsed(),
+        envelope: new.envelope.clone(),
+    })
+}
+
+/// What makes two messages with the same id the same message.
+fn fingerprint(envelope: &MessageEnvelope) -> String {
+    let event = envelope.event.as_ref().map_or("", |event| event.as_str());
+    let hash = |bytes: &[u8]| {
+        // FNV-1a, 64 bits.
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        })
+    };
+    format!("{:x}-{:x}-{:x}", envelope.data.len(), hash(envelope.data.as_bytes()), hash(event.as_bytes()))
+}

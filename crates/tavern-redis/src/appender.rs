@@ -1,0 +1,180 @@
+//! The one task that appends: what came together goes in one call.
+
+use std::sync::Arc;
+
+use redis::{Value, cmd};
+use tavern_backend::{Append, Error, Published, Rejection, Result};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::append::{Answer, Batch};
+use crate::config::Durability;
+use crate::failure::Failure;
+use crate::number::millis;
+use crate::shared::{Session, Shared};
+
+/// Messages in one call: the script's tables and replies stay small, and nobody else waits long.
+const MESSAGES: usize = 1000;
+/// Bytes in one call, unless one message has more.
+const BYTES: usize = 2 << 20;
+/// How often a call is made anew because the log had changed under it.
+const TRIES: usize = 6;
+
+/// A caller's batch on its way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) append: Append,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Published>>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Appender {
+    shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Job>,
+    /// Taken from the queue and not sent yet.
+    waiting: Vec<Job>,
+}
+
+/// Where a caller's messages went.
+struct Slot {
+    reply: oneshot::Sender<Result<Vec<Published>>>,
+    /// For each message: its answer, where it needs none of the log's.
+    early: Vec<Option<Published>>,
+}
+
+impl Appender {
+    pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
+        Self { shared, jobs, waiting: Vec::new() }
+    }
+
+    /// Runs until the backend closes; what is waiting then is answered.
+    pub(crate) async fn run(mut self, token: CancellationToken) {
+        loop {
+            if self.waiting.is_empty() {
+                let received = tokio::select! {
+                    biased;
+                    received = self.jobs.recv_many(&mut self.waiting, MESSAGES) => received,
+                    () = token.cancelled() => 0,
+                };
+                if received == 0 {
+                    break;
+                }
+            } else {
+                while self.waiting.len() < MESSAGES
+                    && let Ok(job) = self.jobs.try_recv()
+                {
+                    self.waiting.push(job);
+                }
+            }
+            self.turn().await;
+        }
+        self.jobs.close();
+        while let Ok(job) = self.jobs.try_recv() {
+            self.waiting.push(job);
+        }
+        for job in self.waiting {
+            // Who does not wait any more needs no answer.
+            let _ = job.reply.send(Err(Error::Closed));
+        }
+    }
+
+    /// Sends as much as goes into one call, from the front.
+    async fn turn(&mut self) {
+        let max = self.shared.config.max_payload;
+        let (mut batch, mut slots, mut bytes) = (Batch::default(), Vec::new(), 0);
+        let mut taken = 0;
+        for job in &self.waiting {
+            let size: usize = job.append.publications.iter().map(|p| p.envelope.data.len()).sum();
+            let full = batch.publications.len() + job.append.publications.len() > MESSAGES
+                || bytes + size > BYTES;
+            if taken > 0 && (full || !batch.goes_with(&job.append)) {
+                break;
+            }
+            bytes += size;
+            taken += 1;
+            batch.learn(job.append.known);
+            let publications = job.append.publications.iter();
+            batch.publications.extend(publications.filter(|p| p.envelope.data.len() <= max).cloned());
+        }
+        for job in self.waiting.drain(..taken) {
+            let early = job.append.publications.iter().map(|publication| {
+                let size = publication.envelope.data.len();
+                (size > max).then_some(Published::Rejected(Rejection::TooLarge { size, max }))
+            });
+            slots.push(Slot { early: early.collect(), reply: job.reply });
+        }
+        match self.append(&batch).await {
+            Ok(published) => {
+                let mut published = published.into_iter();
+                for Slot { reply, early } in slots {
+                    let answers = early.into_iter().filter_map(|early| early.or_else(|| published.next()));
+                    // Who does not wait any more needs no answer.
+                    let _ = reply.send(Ok(answers.collect()));
+                }
+            }
+            Err(failure) => {
+                for slot in slots {
+                    let _ = slot.reply.send(Err(failure.to_write_error()));
+                }
+            }
+        }
+    }
+
+    async fn append(&self, batch: &Batch) -> std::result::Result<Vec<Published>, Failure> {
+        if batch.publications.is_empty() && batch.known.is_none() {
+            return Ok(Vec::new());
+        }
+        let session = self.shared.session().map_err(|error| Failure::new(match error {
+            Error::Unavailable { reason, .. } => reason,
+            other => other.to_string(),
+        }))?;
+        let answer = self.try_append(batch, &session).await;
+        answer.inspect_err(|failure| session.notice(failure))
+    }
+
+    async fn try_append(
+        &self,
+        batch: &Batch,
+        session: &Session,
+    ) -> std::result::Result<Vec<Published>, Failure> {
+        let mut checked = false;
+        let mut view = self.shared.known(session).await?;
+        for _ in 0..TRIES {
+            match batch.send(&self.shared, session, &view, checked).await? {
+                Answer::Done(published) => {
+                    self.wait_for_replicas(session).await?;
+                    return Ok(published);
+                }
+                Answer::Moved => {
+                    // A server's identity changes while one is connected to it, too.
+                    session.examine().await?;
+                    checked = true;
+                }
+                Answer::Stale | Answer::Absent => view = self.shared.look(session).await?.view,
+                Answer::Damaged => {
+                    self.shared.open(session, &view.log).await?;
+                    view = self.shared.look(session).await?.view;
+                }
+            }
+        }
+        Err(Failure::new("the log changes all the time"))
+    }
+
+    async fn wait_for_replicas(&self, session: &Session) -> std::result::Result<(), Failure> {
+        let Durability::Replicas { replicas, timeout } = self.shared.config.durability else {
+            return Ok(());
+        };
+        let command = cmd("WAIT").arg(replicas).arg(millis(timeout)).clone();
+        let mut conn = session.writer.clone();
+        conn.set_response_timeout(self.shared.config.timeout + timeout);
+        let answer = conn.send_packed_command(&command).await.and_then(Value::extract_error);
+        let unknown = |failure: Failure| Failure { unknown: true, ..failure };
+        match answer.map_err(|error| unknown(error.into()))? {
+            Value::Int(reached) if reached >= i64::from(replicas) => Ok(()),
+            Value::Int(reached) => Err(Failure::unknown(format!(
+                "{reached} of {replicas} replicas have acknowledged the append in time"
+            ))),
+            _ => Err(unknown(crate::reply::strange())),
+        }
+    }
+}

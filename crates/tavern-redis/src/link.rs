@@ -1,0 +1,341 @@
+//! Keeps the link: finds the primary, connects, restores interest, notices when it is gone, and
+//! begins anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, PushKind, Value, cmd};
+use tavern_backend::{Error, Position, Result, Topic, TopicFilter};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::inbound::{Inbound, Intake};
+use crate::locate::Connector;
+use crate::shared::{Session, Shared};
+
+/// Channels in one command.
+const CHANNELS: usize = 1000;
+/// Commands of such on their way at once: the server serves others in between.
+const COMMANDS: usize = 4;
+/// The wait before the second attempt to connect.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+/// What the link is asked for.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Subscribe(Vec<TopicFilter>, oneshot::Sender<Result<Position>>),
+    Unsubscribe(Vec<TopicFilter>, oneshot::Sender<()>),
+    /// Topics that were seen under a wildcard.
+    Hold(Vec<Topic>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    connector: Connector,
+    wishes: mpsc::Receiver<Wish>,
+    intake: Intake,
+    token: CancellationToken,
+    /// Whether the policy of the server was complained about before.
+    warned: bool,
+}
+
+/// A link that is up.
+struct Up {
+    session: Arc<Session>,
+    feed: MultiplexedConnection,
+}
+
+impl Link {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        connector: Connector,
+        wishes: mpsc::Receiver<Wish>,
+        intake: Intake,
+        token: CancellationToken,
+    ) -> Self {
+        Self { shared, connector, wishes, intake, token, warned: false }
+    }
+
+    /// Runs until the backend closes. The first outcome goes to who opens it.
+    pub(crate) async fn run(mut self, opened: oneshot::Sender<std::result::Result<(), Failure>>) {
+        let mut opened = Some(opened);
+        let mut tries = 0_u32;
+        while !self.token.is_cancelled() {
+            match self.connect_or_refuse().await {
+                Some(Ok(up)) => {
+                    tries = 0;
+                    if let Some(opened) = opened.take() {
+                        // Who gave up opening has dropped the backend, which ends this task.
+                        let _ = opened.send(Ok(()));
+                    }
+                    let reason = self.serve(up).await;
+                    self.down(&reason).await;
+                }
+                Some(Err(failure)) => {
+                    if let Some(opened) = opened.take() {
+                        let _ = opened.send(Err(failure));
+                        return;
+                    }
+                    tracing::debug!(reason = %failure.reason, "the server cannot be used yet");
+                    self.shared.health.set_down(failure.reason.as_str());
+                    let wait = FIRST_WAIT.saturating_mul(1 << tries.min(10));
+                    let wait = wait.min(self.shared.config.reconnect_max);
+                    tries += 1;
+                    self.refuse_for(wait.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+                }
+                None => break,
+            }
+        }
+        self.shared.session.send_replace(None);
+    }
+
+    /// Connects; answers wishes meanwhile. `None` if the backend closes.
+    async fn connect_or_refuse(&mut self) -> Option<std::result::Result<Up, Failure>> {
+        let (shared, intake) = (Arc::clone(&self.shared), self.intake.clone());
+        let (token, warned) = (self.token.clone(), self.warned);
+        self.warned = true;
+        let connecting = connect(&shared, &self.connector, &intake, !warned);
+        tokio::pin!(connecting);
+        loop {
+            tokio::select! {
+                () = token.cancelled() => return None,
+                up = &mut connecting => return Some(up),
+                Some(wish) = self.wishes.recv() => refuse(&shared, wish),
+            }
+        }
+    }
+
+    async fn refuse_for(&mut self, wait: Duration) {
+        let sleep = tokio::time::sleep(wait);
+        tokio::pin!(sleep);
+        loop {
+            tokio::select! {
+                () = &mut sleep => return,
+                () = self.token.cancelled() => return,
+                Some(wish) = self.wishes.recv() => refuse(&self.shared, wish),
+            }
+        }
+    }
+
+    /// Serves wishes until the link is lost. Returns why.
+    async fn serve(&mut self, up: Up) -> String {
+        let mut ping = tokio::time::interval(self.shared.config.ping_interval);
+        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut wishes = Vec::new();
+        loop {
+            tokio::select! {
+                () = self.token.cancelled() => return "closed".to_owned(),
+                () = up.session.broken.notified() => return up.session.reason(),
+                received = self.wishes.recv_many(&mut wishes, 4096) => {
+                    if received == 0 {
+                        return "closed".to_owned();
+                    }
+                    if let Err(failure) = grant(&self.shared, &up, &mut wishes).await {
+                        return failure.reason;
+                    }
+                }
+                _ = ping.tick() => {
+                    if let Err(failure) = up.ping().await {
+                        return failure.reason;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn down(&mut self, reason: &str) {
+        self.shared.session.send_replace(None);
+        self.shared.health.set_down(reason);
+        if !self.token.is_cancelled() {
+            tracing::warn!(reason, "the link to the server is lost");
+        }
+        self.intake.notice(Inbound::Lost(reason.into())).await;
+    }
+}
+
+impl Up {
+    /// Whether all connections still work.
+    async fn ping(&self) -> std::result::Result<(), Failure> {
+        let ping = |mut conn: MultiplexedConnection| async move {
+            conn.send_packed_command(&cmd("PING")).await.and_then(Value::extract_error)
+        };
+        let session = &self.session;
+        let all = tokio::join!(
+            ping(self.feed.clone()),
+            ping(session.writer.clone()),
+            ping(session.reader.clone())
+        );
+        for answer in [all.0, all.1, all.2] {
+            match answer.map_err(Failure::from) {
+                Err(failure) if failure.link => return Err(failure),
+                // It answers, if only that it is busy.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn connect(
+    shared: &Arc<Shared>,
+    connector: &Connector,
+    intake: &Intake,
+    warn: bool,
+) -> std::result::Result<Up, Failure> {
+    let (address, server) = connector.primary().await?;
+    if server.evicts() {
+        let policy = &server.eviction;
+        if !shared.config.allow_eviction {
+            return Err(Failure::lasting(format!(
+                "the server may evict any key when its memory is full (`maxmemory-policy {policy}`), \
+                 the log's among them: set it to `noeviction` or a `volatile-…` policy, or allow it \
+                 (`?allow_eviction=true`) and live with the gaps"
+            )));
+        }
+        if warn {
+            tracing::warn!(policy, "the server may evict the log when its memory is full; what it evicts becomes a gap");
+        }
+    }
+    let writer = connector.connect(&address, None).await?;
+    let reader = connector.connect(&address, None).await?;
+    let session = Arc::new(Session::new(writer, reader, server));
+    let ends = Arc::downgrade(&session);
+    let (theirs, interest) = (intake.clone(), Arc::clone(shared));
+    let pushes = move |push: PushInfo| {
+        match push.kind {
+            PushKind::Message | PushKind::SMessage => theirs.push(push.data),
+            PushKind::Disconnection => {
+                if let Some(session) = ends.upgrade() {
+                    session.end("the connection to the server is lost");
+                }
+            }
+            // Nobody asked for it: the cluster moves the slot to another node.
+            PushKind::SUnsubscribe if interest.still_wants(&push.data) => {
+                if let Some(session) = ends.upgrade() {
+                    session.end("the cluster has moved the namespace's slot to another node");
+                }
+            }
+            _ => {}
+        }
+        Ok::<(), std::convert::Infallible>(())
+    };
+    let mut feed = connector.connect(&address, Some(Arc::new(pushes))).await?;
+    shared.look(&session).await?;
+
+    let mut channels = vec![shared.names.spine()];
+    let topics = shared.interest.lock().anew();
+    channels.extend(topics.iter().map(|topic| shared.names.topic(topic.as_str())));
+    change(&feed, session.subscribe_command(), &channels).await?;
+    let state = shared.look_on(&mut feed, &session).await?;
+    intake.notice(Inbound::Restored(state.head.position)).await;
+    shared.session.send_replace(Some(Arc::clone(&session)));
+    shared.health.set_up();
+    Ok(Up { session, feed })
+}
+
+/// Does what is wished for; many wishes cost as much as one.
+async fn grant(shared: &Shared, up: &Up, wishes: &mut Vec<Wish>) -> std::result::Result<(), Failure> {
+    let (mut asked, mut gone) = (Vec::new(), Vec::new());
+    let mut channels = Vec::new();
+    let channel = |topic: &Topic| shared.names.topic(topic.as_str());
+    // What is taken out and put in again while it waits here must end as it came last.
+    for wish in wishes.drain(..) {
+        let mut interest = shared.interest.lock();
+        match wish {
+            Wish::Subscribe(filters, reply) => {
+                channels.extend(interest.add(&filters).iter().map(channel));
+                asked.push(reply);
+            }
+            Wish::Hold(topics) => channels.extend(interest.hold(topics).iter().map(channel)),
+            Wish::Unsubscribe(filters, reply) => {
+                gone.extend(interest.remove(&filters).iter().map(channel));
+                // Who does not wait any more needs no answer.
+                let _ = reply.send(());
+            }
+        }
+    }
+    let mut failed = None;
+    if !gone.is_empty() {
+        let left: std::collections::HashSet<_> = channels.iter().collect();
+        let (again, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|gone| left.contains(gone));
+        drop(again);
+        if !gone.is_empty() {
+            failed = change(&up.feed, up.session.unsubscribe_command(), &gone).await.err();
+        }
+    }
+    if failed.is_none() && !channels.is_empty() {
+        failed = change(&up.feed, up.session.subscribe_command(), &channels).await.err();
+    }
+    let mut head = None;
+    if failed.is_none() && !asked.is_empty() {
+        // On the feed's own connection: what is pushed from now on lies above.
+        match shared.look_on(&mut up.feed.clone(), &up.session).await {
+            Ok(state) => head = Some(state.head.position),
+            Err(failure) => failed = Some(failure),
+        }
+    }
+    for reply in asked {
+        let answer = match (&head, &failed) {
+            (Some(head), _) => Ok(*head),
+            (None, Some(failure)) => Err(Error::unavailable(&failure.reason)),
+            (None, None) => Err(Error::unavailable("the link is lost")),
+        };
+        let _ = reply.send(answer);
+    }
+    match failed {
+        // Interest that is only half confirmed is confirmed by a new link.
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// Sends a command for many channels, in pieces. Each channel is confirmed by the server.
+async fn change(
+    conn: &MultiplexedConnection,
+    command: &'static str,
+    channels: &[String],
+) -> std::result::Result<(), Failure> {
+    let mut running = tokio::task::JoinSet::new();
+    for chunk in channels.chunks(CHANNELS) {
+        if running.len() >= COMMANDS
+            && let Some(done) = running.join_next().await
+        {
+            done.map_err(|_| Failure::of_link("a task was ended"))??;
+        }
+        let (mut conn, count) = (conn.clone(), chunk.len());
+        let mut pipeline = redis::pipe();
+        pipeline.cmd(command).arg(chunk);
+        running.spawn(async move {
+            let answers = conn.send_packed_commands(&pipeline, 0, count).await;
+            let answers = answers.map_err(|error| Failure { link: true, ..error.into() })?;
+            for answer in answers {
+                answer.extract_error().map_err(|error| Failure { link: true, ..error.into() })?;
+            }
+            Ok::<(), Failure>(())
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        done.map_err(|_| Failure::of_link("a task was ended"))??;
+    }
+    Ok(())
+}
+
+/// Answers while there is no link.
+fn refuse(shared: &Shared, wish: Wish) {
+    match wish {
+        Wish::Subscribe(_, reply) => {
+            let reason = shared.health.watch().get().reason;
+            let reason = reason.as_deref().unwrap_or("not connected").to_owned();
+            // Who does not wait any more needs no answer.
+            let _ = reply.send(Err(Error::unavailable(reason)));
+        }
+        Wish::Unsubscribe(filters, reply) => {
+            shared.interest.lock().remove(&filters);
+            let _ = reply.send(());
+        }
+        Wish::Hold(_) => {}
+    }
+}
