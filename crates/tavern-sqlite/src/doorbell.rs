@@ -32,20 +32,21 @@ impl Bell {
         Self { socket, path }
     }
 
-    /// Waits for a ring, at most `timeout`.
-    pub(crate) fn wait(&self, timeout: Duration) {
+    /// Waits for a ring, at most `timeout`; returns whether it rang.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let Some(socket) = &self.socket else {
             std::thread::park_timeout(timeout);
-            return;
+            return false;
         };
         // An error is no ring, and the poll behind it looks at the file all the same. But one that
         // comes at once must not make the poll spin.
         let waited = socket.set_read_timeout(Some(timeout)).and_then(|()| socket.recv(&mut [0; 8]));
         match waited {
-            Ok(_) => {}
+            Ok(_) => return true,
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(_) => std::thread::park_timeout(timeout),
         }
+        false
     }
 }
 

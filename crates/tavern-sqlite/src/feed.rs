@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -32,6 +33,9 @@ use crate::vitals::Part;
 const PAGE: usize = 512;
 /// Bytes of bodies in a page, from which on no further row is read.
 const PAGE_BYTES: usize = 4 << 20;
+
+/// The end is noticed within this time, however seldom the file is looked at.
+const SLICE: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(crate) struct Feeder {
@@ -95,7 +99,19 @@ impl Feeder {
                     }
                 }
             }
-            self.bell.wait(self.shared.config.poll_interval);
+            self.rest();
+        }
+    }
+
+    /// Waits for the bell, for the next poll, or for the end.
+    fn rest(&self) {
+        let mut left = self.shared.config.poll_interval;
+        while !left.is_zero() && !self.shared.stop.is_told() {
+            let slice = left.min(SLICE);
+            if self.bell.wait(slice) {
+                return;
+            }
+            left -= slice;
         }
     }
 
