@@ -103,6 +103,7 @@ impl Batch {
         call.arg(if checked { "1" } else { "" }).arg(fresh.to_string()).arg(view.rules.as_str());
         call.arg(self.known.map_or_else(String::new, |known| known.epoch.to_string()));
         call.number(known.seq).arg(session.publish_command()).arg(shared.names.spine());
+        call.arg(shared.names.live());
         call.number(SPINE).number(millis(shared.config.dedup_window));
         call.arg(if shared.config.waits() { "1" } else { "" });
         call.number(crate::number::count(origins.len()));
@@ -188,5 +189,10 @@ fn fingerprint(envelope: &MessageEnvelope) -> String {
             (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
         })
     };
-    format!("{:x}-{:x}-{:x}", envelope.data.len(), hash(envelope.data.as_bytes()), hash(event.as_bytes()))
+    format!(
+        "{:x}-{:x}-{:x}",
+        envelope.data.len(),
+        hash(envelope.data.as_bytes()),
+        hash(event.as_bytes())
+    )
 }

@@ -94,7 +94,9 @@ impl Appender {
             taken += 1;
             batch.learn(job.append.known);
             let publications = job.append.publications.iter();
-            batch.publications.extend(publications.filter(|p| p.envelope.data.len() <= max).cloned());
+            batch
+                .publications
+                .extend(publications.filter(|p| p.envelope.data.len() <= max).cloned());
         }
         for job in self.waiting.drain(..taken) {
             let early = job.append.publications.iter().map(|publication| {
@@ -107,7 +109,8 @@ impl Appender {
             Ok(published) => {
                 let mut published = published.into_iter();
                 for Slot { reply, early } in slots {
-                    let answers = early.into_iter().filter_map(|early| early.or_else(|| published.next()));
+                    let answers =
+                        early.into_iter().filter_map(|early| early.or_else(|| published.next()));
                     // Who does not wait any more needs no answer.
                     let _ = reply.send(Ok(answers.collect()));
                 }
@@ -124,10 +127,7 @@ impl Appender {
         if batch.publications.is_empty() && batch.known.is_none() {
             return Ok(Vec::new());
         }
-        let session = self.shared.session().map_err(|error| Failure::new(match error {
-            Error::Unavailable { reason, .. } => reason,
-            other => other.to_string(),
-        }))?;
+        let session = self.shared.session().map_err(Failure::from)?;
         let answer = self.try_append(batch, &session).await;
         answer.inspect_err(|failure| session.notice(failure))
     }
@@ -168,13 +168,12 @@ impl Appender {
         let mut conn = session.writer.clone();
         conn.set_response_timeout(self.shared.config.timeout + timeout);
         let answer = conn.send_packed_command(&command).await.and_then(Value::extract_error);
-        let unknown = |failure: Failure| Failure { unknown: true, ..failure };
-        match answer.map_err(|error| unknown(error.into()))? {
+        match answer.map_err(|error| Failure::from(error).in_doubt())? {
             Value::Int(reached) if reached >= i64::from(replicas) => Ok(()),
             Value::Int(reached) => Err(Failure::unknown(format!(
                 "{reached} of {replicas} replicas have acknowledged the append in time"
             ))),
-            _ => Err(unknown(crate::reply::strange())),
+            _ => Err(crate::reply::strange().in_doubt()),
         }
     }
 }

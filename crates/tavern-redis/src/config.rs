@@ -187,7 +187,10 @@ impl RedisConfig {
             return wrong("an address of a Redis server is expected");
         }
         let plain = |c: char| !c.is_control() && c != '{' && c != '}';
-        if self.namespace.is_empty() || self.namespace.len() > 255 || !self.namespace.chars().all(plain) {
+        if self.namespace.is_empty()
+            || self.namespace.len() > 255
+            || !self.namespace.chars().all(plain)
+        {
             return wrong("the namespace has 1 to 255 bytes, no braces and no control characters");
         }
         match self.topology {
@@ -211,7 +214,9 @@ impl RedisConfig {
         let least = Duration::from_millis(10);
         let times = [self.timeout, self.ping_interval, self.reconnect_max, self.sweep_interval];
         if times.iter().any(|time| *time < least) {
-            return wrong("timeout, ping_interval, reconnect_max and sweep_interval must be 10 ms or more");
+            return wrong(
+                "timeout, ping_interval, reconnect_max and sweep_interval must be 10 ms or more",
+            );
         }
         if self.apply_retention && self.retention.is_none() {
             return wrong("apply_retention is set, but no retention rules are given");

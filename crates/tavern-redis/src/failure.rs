@@ -14,7 +14,9 @@ pub(crate) struct Failure {
     pub(crate) link: bool,
     /// Nothing that passes by itself.
     pub(crate) lasting: bool,
-    pub(crate) cause: Option<RedisError>,
+    /// The backend was closed by this process.
+    closed: bool,
+    cause: Option<RedisError>,
 }
 
 /// What the server says, where it says it with a word of its own, and what to do about it. Redis 6
@@ -22,7 +24,10 @@ pub(crate) struct Failure {
 const WORDS: &[(&str, &str)] = &[
     ("OOM", "the server's memory is full (`maxmemory`): give it more, or keep less"),
     ("MISCONF", "the server refuses writes because it cannot persist them: see its log"),
-    ("NOREPLICAS", "the server refuses writes because it has too few replicas (`min-replicas-to-write`)"),
+    (
+        "NOREPLICAS",
+        "the server refuses writes because it has too few replicas (`min-replicas-to-write`)",
+    ),
     ("BUSY", "the server is busy with a long script"),
     ("LOADING", "the server is loading its data"),
     ("READONLY", "the server is a replica and does not write"),
@@ -40,7 +45,14 @@ const WORDS: &[(&str, &str)] = &[
 impl Failure {
     /// A failure without a driver's error behind it.
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), unknown: false, link: false, lasting: false, cause: None }
+        Self {
+            reason: reason.into(),
+            unknown: false,
+            link: false,
+            lasting: false,
+            closed: false,
+            cause: None,
+        }
     }
 
     /// The same, of the link.
@@ -58,8 +70,21 @@ impl Failure {
         Self { unknown: true, ..Self::new(reason) }
     }
 
+    /// The same, in the middle of what may have been done.
+    pub(crate) fn in_doubt(self) -> Self {
+        Self { unknown: true, ..self }
+    }
+
+    /// The same, after which the link is not what it should be.
+    pub(crate) fn ends_link(self) -> Self {
+        Self { link: true, ..self }
+    }
+
     /// For what only looks: nothing was changed.
     pub(crate) fn into_error(self) -> Error {
+        if self.closed {
+            return Error::Closed;
+        }
         match (self.lasting, self.cause) {
             (true, _) => Error::incompatible(self.reason),
             (false, Some(cause)) => Error::unavailable_from(self.reason, cause),
@@ -69,6 +94,9 @@ impl Failure {
 
     /// For what writes.
     pub(crate) fn to_write_error(&self) -> Error {
+        if self.closed {
+            return Error::Closed;
+        }
         let cause = self.cause.clone();
         match (self.unknown, self.lasting, cause) {
             (true, _, Some(cause)) => Error::outcome_unknown_from(&self.reason, cause),
@@ -76,6 +104,17 @@ impl Failure {
             (false, true, _) => Error::incompatible(&self.reason),
             (false, false, Some(cause)) => Error::unavailable_from(&self.reason, cause),
             (false, false, None) => Error::unavailable(&self.reason),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    /// Why there is no link.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Closed => Self { closed: true, ..Self::new("the backend is closed") },
+            Error::Unavailable { reason, .. } => Self::new(reason),
+            other => Self::new(other.to_string()),
         }
     }
 }
@@ -94,7 +133,13 @@ impl From<RedisError> for Failure {
             (Some((word, reason)), true) => {
                 link = matches!(
                     *word,
-                    "READONLY" | "MASTERDOWN" | "MOVED" | "ASK" | "NOAUTH" | "WRONGPASS" | "LOADING"
+                    "READONLY"
+                        | "MASTERDOWN"
+                        | "MOVED"
+                        | "ASK"
+                        | "NOAUTH"
+                        | "WRONGPASS"
+                        | "LOADING"
                 );
                 lasting = *word == "WRONGTYPE";
                 (*reason).to_owned()
@@ -127,6 +172,6 @@ impl From<RedisError> for Failure {
                 }
             },
         };
-        Self { reason, unknown, link, lasting, cause: Some(error) }
+        Self { reason, unknown, link, lasting, closed: false, cause: Some(error) }
     }
 }

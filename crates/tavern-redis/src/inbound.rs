@@ -1,13 +1,13 @@
 //! What comes in on the feed's connection, on its way to the node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use redis::Value;
 use tavern_backend::{
-    Entry, Epoch, FeedEvent, FilterSet, LiveMessage, LogTime, Position, Topic, wire,
+    Entry, Epoch, FeedEvent, FilterSet, LiveMessage, LogTime, Origin, Position, Topic, wire,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +79,32 @@ pub(crate) struct Decoder {
     epoch: Option<Epoch>,
     /// Seqs whose entries came, above the last spine.
     seen: BTreeSet<u64>,
+    lately: Lately,
+}
+
+/// The live messages that came last: with a wildcard besides their topic they come twice.
+#[derive(Debug, Default)]
+struct Lately {
+    known: HashSet<Origin>,
+    order: VecDeque<Origin>,
+}
+
+impl Lately {
+    /// Far more than can lie between a message and its copy, which one script call publishes.
+    const MOST: usize = 4096;
+
+    fn is_new(&mut self, origin: Origin) -> bool {
+        if !self.known.insert(origin) {
+            return false;
+        }
+        self.order.push_back(origin);
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
 }
 
 impl Decoder {
@@ -92,8 +118,8 @@ impl Decoder {
         let waiting = Arc::<AtomicUsize>::default();
         let intake =
             Intake { queue: sender, waiting: Arc::clone(&waiting), dropped: Arc::default() };
-        let (epoch, seen) = (None, BTreeSet::new());
-        (Self { shared, queue, waiting, feed, wishes, missing, epoch, seen }, intake)
+        let (epoch, seen, lately) = (None, BTreeSet::new(), Lately::default());
+        (Self { shared, queue, waiting, feed, wishes, missing, epoch, seen, lately }, intake)
     }
 
     pub(crate) async fn run(mut self, token: CancellationToken) {
@@ -162,6 +188,7 @@ impl Decoder {
             }
             Push::Live { origin, record } => {
                 if origin.node != self.shared.node
+                    && self.lately.is_new(origin)
                     && let Ok(record) = wire::decode(record)
                 {
                     let envelope = record.envelope;
@@ -229,6 +256,7 @@ fn dedup(mut topics: Vec<Topic>) -> Vec<Topic> {
 }
 
 /// An entry, or why it is none.
+#[expect(clippy::needless_pass_by_value, reason = "the payload shares the record's memory")]
 pub(crate) fn event(position: Position, appended: LogTime, record: Bytes) -> FeedEvent {
     match wire::decode(record.clone()) {
         Ok(record) => FeedEvent::Entry(Arc::new(Entry { position, appended, record })),

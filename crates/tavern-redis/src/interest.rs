@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tavern_backend::{FilterSet, Topic, TopicFilter};
 
+use crate::names::Names;
+
 /// Channels held for wildcards at most; topics beyond are read from history as they come.
 const MOST_BY_WILDCARD: usize = 100_000;
 
@@ -21,6 +23,24 @@ pub(crate) struct Wanted {
     held: HashSet<Topic>,
     /// How many of them only wildcards want.
     by_wildcard: usize,
+    /// Whether the channel of all live messages is, which wildcards need: nobody knows beforehand on
+    /// which topics they come.
+    live: bool,
+}
+
+/// Channels to be subscribed, or let go of.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Channels {
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) live: bool,
+}
+
+impl Channels {
+    /// Their names.
+    pub(crate) fn names<'a>(&'a self, names: &'a Names) -> impl Iterator<Item = String> + 'a {
+        let live = self.live.then(|| names.live());
+        self.topics.iter().map(|topic| names.topic(topic.as_str())).chain(live)
+    }
 }
 
 impl Interest {
@@ -30,31 +50,33 @@ impl Interest {
 }
 
 impl Wanted {
-    /// Adds filters. Returns the topics whose channels must be subscribed for them.
-    pub(crate) fn add(&mut self, filters: &[TopicFilter]) -> Vec<Topic> {
-        let mut fresh = Vec::new();
+    /// Adds filters. Returns the channels that must be subscribed for them.
+    pub(crate) fn add(&mut self, filters: &[TopicFilter]) -> Channels {
+        let mut fresh = Channels::default();
         for filter in filters {
             self.filters.insert(filter.clone());
             if let Some(topic) = filter.as_topic()
                 && self.held.insert(topic.clone())
             {
-                fresh.push(topic);
+                fresh.topics.push(topic);
             }
         }
+        fresh.live = !self.live && !self.filters.wildcards().is_empty();
+        self.live |= fresh.live;
         fresh
     }
 
-    /// Takes filters out. Returns the topics whose channels nobody needs any more.
-    pub(crate) fn remove(&mut self, filters: &[TopicFilter]) -> Vec<Topic> {
+    /// Takes filters out. Returns the channels that nobody needs any more.
+    pub(crate) fn remove(&mut self, filters: &[TopicFilter]) -> Channels {
         let mut wildcards = false;
-        let mut unwanted = Vec::new();
+        let mut unwanted = Channels::default();
         for filter in filters {
             self.filters.remove(filter);
             match filter.as_topic() {
                 None => wildcards = true,
                 Some(topic) if !self.filters.matches(&topic) => {
                     if self.held.remove(&topic) {
-                        unwanted.push(topic);
+                        unwanted.topics.push(topic);
                     }
                 }
                 Some(_) => {}
@@ -63,22 +85,24 @@ impl Wanted {
         if wildcards {
             let filters = &self.filters;
             let gone = self.held.extract_if(|topic| !filters.matches(topic));
-            unwanted.extend(gone);
+            unwanted.topics.extend(gone);
             self.by_wildcard = self.by_wildcard.min(self.held.len());
+            unwanted.live = self.live && filters.wildcards().is_empty();
+            self.live &= !unwanted.live;
         }
         unwanted
     }
 
     /// Of topics that a wildcard matches, those whose channels are worth a subscription.
-    pub(crate) fn hold(&mut self, topics: Vec<Topic>) -> Vec<Topic> {
-        let mut fresh = Vec::new();
+    pub(crate) fn hold(&mut self, topics: Vec<Topic>) -> Channels {
+        let mut fresh = Channels::default();
         for topic in topics {
             if self.by_wildcard < MOST_BY_WILDCARD
                 && self.filters.matches(&topic)
                 && self.held.insert(topic.clone())
             {
                 self.by_wildcard += 1;
-                fresh.push(topic);
+                fresh.topics.push(topic);
             }
         }
         fresh
@@ -88,10 +112,14 @@ impl Wanted {
         self.held.contains(topic)
     }
 
-    /// A new link holds nothing yet: all topics to begin with.
-    pub(crate) fn anew(&mut self) -> Vec<Topic> {
+    /// A new link holds nothing yet: all channels to begin with.
+    pub(crate) fn anew(&mut self) -> Channels {
         self.by_wildcard = 0;
         self.held = self.filters.topics().cloned().collect();
-        self.held.iter().cloned().collect()
+        self.live = !self.filters.wildcards().is_empty();
+        Channels { topics: self.held.iter().cloned().collect(), live: self.live }
     }
 }
+
+#[cfg(test)]
+mod tests;

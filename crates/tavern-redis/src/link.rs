@@ -196,7 +196,10 @@ async fn connect(
             )));
         }
         if warn {
-            tracing::warn!(policy, "the server may evict the log when its memory is full; what it evicts becomes a gap");
+            tracing::warn!(
+                policy,
+                "the server may evict the log when its memory is full; what it evicts becomes a gap"
+            );
         }
     }
     let writer = connector.connect(&address, None).await?;
@@ -226,8 +229,8 @@ async fn connect(
     shared.look(&session).await?;
 
     let mut channels = vec![shared.names.spine()];
-    let topics = shared.interest.lock().anew();
-    channels.extend(topics.iter().map(|topic| shared.names.topic(topic.as_str())));
+    let wanted = shared.interest.lock().anew();
+    channels.extend(wanted.names(&shared.names));
     change(&feed, session.subscribe_command(), &channels).await?;
     let state = shared.look_on(&mut feed, &session).await?;
     intake.notice(Inbound::Restored(state.head.position)).await;
@@ -237,21 +240,24 @@ async fn connect(
 }
 
 /// Does what is wished for; many wishes cost as much as one.
-async fn grant(shared: &Shared, up: &Up, wishes: &mut Vec<Wish>) -> std::result::Result<(), Failure> {
+async fn grant(
+    shared: &Shared,
+    up: &Up,
+    wishes: &mut Vec<Wish>,
+) -> std::result::Result<(), Failure> {
     let (mut asked, mut gone) = (Vec::new(), Vec::new());
     let mut channels = Vec::new();
-    let channel = |topic: &Topic| shared.names.topic(topic.as_str());
     // What is taken out and put in again while it waits here must end as it came last.
     for wish in wishes.drain(..) {
         let mut interest = shared.interest.lock();
         match wish {
             Wish::Subscribe(filters, reply) => {
-                channels.extend(interest.add(&filters).iter().map(channel));
+                channels.extend(interest.add(&filters).names(&shared.names));
                 asked.push(reply);
             }
-            Wish::Hold(topics) => channels.extend(interest.hold(topics).iter().map(channel)),
+            Wish::Hold(topics) => channels.extend(interest.hold(topics).names(&shared.names)),
             Wish::Unsubscribe(filters, reply) => {
-                gone.extend(interest.remove(&filters).iter().map(channel));
+                gone.extend(interest.remove(&filters).names(&shared.names));
                 // Who does not wait any more needs no answer.
                 let _ = reply.send(());
             }
@@ -260,7 +266,8 @@ async fn grant(shared: &Shared, up: &Up, wishes: &mut Vec<Wish>) -> std::result:
     let mut failed = None;
     if !gone.is_empty() {
         let left: std::collections::HashSet<_> = channels.iter().collect();
-        let (again, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|gone| left.contains(gone));
+        let (again, gone): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|gone| left.contains(gone));
         drop(again);
         if !gone.is_empty() {
             failed = change(&up.feed, up.session.unsubscribe_command(), &gone).await.err();
@@ -310,9 +317,9 @@ async fn change(
         pipeline.cmd(command).arg(chunk);
         running.spawn(async move {
             let answers = conn.send_packed_commands(&pipeline, 0, count).await;
-            let answers = answers.map_err(|error| Failure { link: true, ..error.into() })?;
+            let answers = answers.map_err(|error| Failure::from(error).ends_link())?;
             for answer in answers {
-                answer.extract_error().map_err(|error| Failure { link: true, ..error.into() })?;
+                answer.extract_error().map_err(|error| Failure::from(error).ends_link())?;
             }
             Ok::<(), Failure>(())
         });

@@ -30,7 +30,11 @@ pub(crate) type Address = (String, u16);
 
 impl Connector {
     /// Reads the certificates.
-    pub(crate) fn new(config: &RedisConfig, names: &Names, node: &str) -> tavern_backend::Result<Self> {
+    pub(crate) fn new(
+        config: &RedisConfig,
+        names: &Names,
+        node: &str,
+    ) -> tavern_backend::Result<Self> {
         let read = |path: &std::path::Path| {
             std::fs::read(path).map_err(|error| {
                 tavern_backend::Error::config(format_args!(
@@ -91,7 +95,9 @@ impl Connector {
     async fn candidates(&self) -> Result<Vec<Address>> {
         match self.config.topology {
             Topology::Single => Ok(self.config.addresses.clone()),
-            Topology::Sentinel => self.ask_around(Self::ask_sentinel).await.map(|found| vec![found]),
+            Topology::Sentinel => {
+                self.ask_around(Self::ask_sentinel).await.map(|found| vec![found])
+            }
             Topology::Cluster => self.ask_around(Self::ask_cluster).await.map(|found| vec![found]),
         }
     }
@@ -122,7 +128,9 @@ impl Connector {
                 let mut reply = crate::reply::Reply::new(Value::Array(parts))?;
                 Ok((reply.text()?, port(reply.number()?)?))
             }
-            Value::Nil => Err(Failure::of_link(format!("the Sentinels know no primary `{master}`"))),
+            Value::Nil => {
+                Err(Failure::of_link(format!("the Sentinels know no primary `{master}`")))
+            }
             _ => Err(crate::reply::strange()),
         }
     }

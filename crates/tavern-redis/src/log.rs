@@ -64,8 +64,9 @@ impl Shared {
     pub(crate) async fn open(&self, session: &Session, damaged: &str) -> Result<()> {
         let epoch = Epoch::random().map_err(|error| Failure::new(error.to_string()))?;
         let retention = self.config.retention.clone().unwrap_or_default();
-        let rules = serde_json::to_string(&retention)
-            .map_err(|error| Failure::lasting(format!("the retention rules are refused: {error}")))?;
+        let rules = serde_json::to_string(&retention).map_err(|error| {
+            Failure::lasting(format!("the retention rules are refused: {error}"))
+        })?;
         let mut call = Call::new(&script::OPEN);
         call.key(self.names.meta())
             .arg(SCHEMA)
@@ -143,8 +144,9 @@ impl Shared {
             }
             let mut next = wanted.clone();
             next.version = view.retention.version.max(wanted.version) + 1;
-            let text = serde_json::to_string(&next)
-                .map_err(|error| Failure::lasting(format!("the retention rules are refused: {error}")))?;
+            let text = serde_json::to_string(&next).map_err(|error| {
+                Failure::lasting(format!("the retention rules are refused: {error}"))
+            })?;
             let mut call = Call::new(&script::RULES);
             call.key(self.names.meta())
                 .arg(view.log.as_str())

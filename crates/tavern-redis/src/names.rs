@@ -31,6 +31,11 @@ impl Names {
         format!("{}spine", self.prefix)
     }
 
+    /// The channel of all live messages, which nodes with wildcards hold.
+    pub(crate) fn live(&self) -> String {
+        format!("{}live", self.prefix)
+    }
+
     /// The channel of a topic.
     pub(crate) fn topic(&self, topic: &str) -> String {
         format!("{}t:{topic}", self.prefix)

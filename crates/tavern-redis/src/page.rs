@@ -4,9 +4,9 @@
 //! a lane is said to have lost is read in the same step as its entries, so that nothing can be
 //! trimmed in between without being told.
 
-use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 use redis::Value;
+use std::collections::{BTreeMap, HashSet};
 use tavern_backend::{Epoch, FeedEvent, Floor, Lane, LogTime, Page, Position, ReadQuery};
 
 use crate::failure::Failure;
@@ -157,7 +157,9 @@ impl<'a> Reading<'a> {
         let mut index: Option<Index> = None;
         let mut behind = self.query.after;
         loop {
-            let Some((part, listed, last)) = self.index_part(behind).await? else { return Ok(None) };
+            let Some((part, listed, last)) = self.index_part(behind).await? else {
+                return Ok(None);
+            };
             let index = match &mut index {
                 None => index.insert(part),
                 Some(index) if index.epoch == part.epoch => {

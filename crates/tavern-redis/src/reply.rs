@@ -45,7 +45,9 @@ impl Reply {
         match self.0.next() {
             Some(Value::Int(number)) => u64::try_from(number).map_err(|_| strange()),
             Some(Value::BulkString(text)) => parse(&text),
-            Some(Value::Double(number)) if number >= 0.0 => format!("{number:.0}").parse().map_err(|_| strange()),
+            Some(Value::Double(number)) if number >= 0.0 => {
+                format!("{number:.0}").parse().map_err(|_| strange())
+            }
             _ => Err(strange()),
         }
     }

@@ -80,7 +80,8 @@ impl Session {
         if !server.primary {
             return Err(Failure::of_link("the server is a replica and does not write"));
         }
-        *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner) = server.incarnation.into();
+        *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner) =
+            server.incarnation.into();
         Ok(())
     }
 

@@ -26,7 +26,8 @@ end
 
 local schema, log, incarnation, checked = arg(), arg(), arg(), arg() == '1'
 local fresh, rules, known_epoch, known_seq = arg(), arg(), arg(), number()
-local publish, spine_channel, spine_most, window, touch = arg(), arg(), arg(), number(), arg() == '1'
+local publish, spine_channel, live_channel = arg(), arg(), arg()
+local spine_most, window, touch = arg(), number(), arg() == '1'
 
 local META, LANES, NAMES, SILENT, SPINE, ORIGINS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local meta = redis.call('HMGET', META, 'schema', 'log', 'epoch', 'incarnation', 'seq', 'appended',
@@ -283,7 +284,9 @@ local function write()
     end
   end
   for _, live in ipairs(push) do
-    redis.call(publish, live[1], 'L' .. live[2] .. struct.pack('>I8', live[3]) .. live[4])
+    local message = 'L' .. live[2] .. struct.pack('>I8', live[3]) .. live[4]
+    redis.call(publish, live[1], message)
+    redis.call(publish, live_channel, message)
   end
   if #store > 0 then
     local names, numbers, n = {}, {}, 0
