@@ -200,11 +200,13 @@ local any_keys = false
 for _, lane in ipairs(lanes) do
   if lane.last then
     if redis.call('XLEN', lane.stream) == 0 then
-      if not redis.call('ZSCORE', LANES, lane.name) then
+      local last = redis.call('ZSCORE', LANES, lane.name)
+      if last then
+        lane.gone = last
+        unsilent[#unsilent + 1] = lane.name
+      else
         new_names[#new_names + 1] = '0'
         new_names[#new_names + 1] = lane.name
-      else
-        unsilent[#unsilent + 1] = lane.name
       end
     end
     if lane.new_ids then redis.call('LLEN', lane.order) end
@@ -234,6 +236,11 @@ local function write()
   local parts = {}
   for _, s in ipairs(store) do
     local lane = s[1]
+    if lane.gone then
+      -- All that the lane held is gone. An entry of time 0 in the last one's place tells the floor.
+      redis.call('XADD', lane.stream, lane.gone .. '-0', 'r', '')
+      lane.gone = nil
+    end
     -- One more than the rule keeps: it tells the floor.
     redis.call('XADD', lane.stream, 'MAXLEN', int(lane.keep + 1), int(s[2]) .. '-' .. int(now), 'r', s[3])
     local part = parts[lane.channel]

@@ -26,7 +26,7 @@ local function floor(stream, name, keep, age)
     local entries = redis.call('XRANGE', stream, from, '+', 'COUNT', count)
     for _, entry in ipairs(entries) do
       local seq, at = split(entry[1])
-      if excess <= 0 and not (age > 0 and at <= now - age) then return last end
+      if excess <= 0 and at > 0 and not (age > 0 and at <= now - age) then return last end
       excess = excess - 1
       last = seq
       from = '(' .. entry[1]
