@@ -15,4 +15,4 @@ mod port;
 mod program;
 mod redis;
 
-pub use redis::{Flavor, RedisConn, RedisOptions, RedisServer, Reply};
+pub use redis::{Flavor, RedisCluster, RedisConn, RedisOptions, RedisSentinel, RedisServer, Reply};

@@ -1,5 +1,7 @@
 //! The engines that the testkit spawns do what tests need of them.
 
+mod fleet;
+
 use std::time::Duration;
 
 use tavern_testkit::engine::{Flavor, RedisOptions, RedisServer};

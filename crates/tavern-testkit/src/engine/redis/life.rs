@@ -20,6 +20,12 @@ pub(super) enum Until {
 }
 
 impl RedisServer {
+    /// Whether its process has not ended; one that is paused runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.daemon().ended().is_ok_and(|status| status.is_none())
+    }
+
     /// kill -9, and waits until it is dead.
     ///
     /// # Errors
