@@ -26,6 +26,7 @@
 //! # Features
 //!
 //! - `sqlite` (default): the embedded backend, several processes on one file.
+//! - `redis`: Redis or Valkey, for several machines.
 //! - `http`: `GET /events`, `POST /publish` and the rest as an axum router.
 
 mod connect;
@@ -37,5 +38,7 @@ pub use tavern_broker as broker;
 pub use tavern_broker::{Broker, BrokerConfig, Delivery, Error, Event, Outcome, Subscription};
 #[cfg(feature = "http")]
 pub use tavern_http as http;
+#[cfg(feature = "redis")]
+pub use tavern_redis as redis;
 #[cfg(feature = "sqlite")]
 pub use tavern_sqlite as sqlite;

@@ -1,7 +1,7 @@
 //! The edges between the crates, as `ARCHITECTURE.md` draws them: they point down only.
 //!
 //! ```text
-//! server ► tavern ► http ► broker ► backend ◄ sqlite
+//! server ► tavern ► http ► broker ► backend ◄ sqlite, redis
 //!                     └──────┴───► sse          testkit ► broker, backend, sse
 //! ```
 
@@ -15,9 +15,13 @@ const DOWN: &[(&str, &[&str])] = &[
     ("tavern-sse", &[]),
     ("tavern-backend", &[]),
     ("tavern-sqlite", &["tavern-backend"]),
+    ("tavern-redis", &["tavern-backend"]),
     ("tavern-broker", &["tavern-backend", "tavern-sse"]),
     ("tavern-http", &["tavern-backend", "tavern-broker", "tavern-sse"]),
-    ("tavern", &["tavern-backend", "tavern-broker", "tavern-http", "tavern-sqlite"]),
+    (
+        "tavern",
+        &["tavern-backend", "tavern-broker", "tavern-http", "tavern-redis", "tavern-sqlite"],
+    ),
     ("tavern-server", &["tavern", "tavern-sse"]),
     ("tavern-testkit", &["tavern-backend", "tavern-broker", "tavern-sse"]),
     // Not published; nothing may name them.
@@ -173,7 +177,7 @@ fn the_contract_opens_no_socket() {
 
 #[test]
 fn the_broker_cannot_name_a_transport() {
-    let transports = ["tavern-sqlite", "tavern-http", "tokio/net", "tokio/full"];
+    let transports = ["tavern-sqlite", "tavern-redis", "tavern-http", "tokio/net", "tokio/full"];
     ships_none_of("tavern-broker", &[NETWORK, ENGINES, &transports]);
 }
 
@@ -181,9 +185,10 @@ fn the_broker_cannot_name_a_transport() {
 fn a_transport_cannot_name_the_broker() {
     let above = ["tavern-broker", "tavern-http", "tavern-sse", "tavern"];
     ships_none_of("tavern-sqlite", &[NETWORK, &above]);
+    ships_none_of("tavern-redis", &[ENGINES, &above]);
 }
 
 #[test]
 fn http_knows_no_backend_but_the_contract() {
-    ships_none_of("tavern-http", &[ENGINES, &["tavern-sqlite", "tavern"]]);
+    ships_none_of("tavern-http", &[ENGINES, &["tavern-sqlite", "tavern-redis", "tavern"]]);
 }

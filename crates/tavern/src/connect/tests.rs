@@ -6,12 +6,12 @@ async fn refused(url: &str) -> String {
 
 #[tokio::test]
 async fn an_unknown_scheme_is_answered_with_those_compiled_in() {
-    for url in ["redis://:hunter2@host:6379/0", "tavern.db", "hunter2@host:1", ""] {
+    for url in ["kafka://:hunter2@host:6379/0", "tavern.db", "hunter2@host:1", ""] {
         let error = refused(url).await;
         assert!(error.contains("`memory:`"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
-    assert!(refused("redis://host").await.contains("`redis:`"));
+    assert!(refused("kafka://host").await.contains("`kafka:`"));
 }
 
 #[tokio::test]
@@ -48,4 +48,81 @@ async fn sqlite_takes_a_path_as_it_stands() {
     assert!(refused("sqlite:").await.contains("a file is expected"));
     assert!(refused("sqlite:x.db?durability=some").await.contains("`full` or `normal`"));
     assert!(refused("sqlite:x.db?mode=ro").await.contains("it knows namespace, durability"));
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use std::time::Duration;
+
+    use tavern_redis::{Durability, RedisConfig, Topology};
+
+    use super::*;
+
+    fn config(url: &str) -> Result<RedisConfig> {
+        let (scheme, rest) = url.split_once(':').unwrap();
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        crate::connect::redis::config(scheme == "rediss", place, Query::parse(query)?)
+    }
+
+    #[test]
+    fn the_usual_forms_are_understood() {
+        let one = config("redis://localhost").unwrap();
+        assert_eq!(one.addresses, [("localhost".to_owned(), 6379)]);
+        assert_eq!((one.database, one.topology, one.tls), (0, Topology::Single, None));
+        assert_eq!(one.credentials.password, None);
+
+        let full = config("rediss://ann:p%40ss@[::1]:7000/3?namespace=shop&ca=/ca.pem").unwrap();
+        assert_eq!(full.addresses, [("::1".to_owned(), 7000)]);
+        assert_eq!(full.credentials.username.as_deref(), Some("ann"));
+        assert_eq!(full.credentials.password.as_deref(), Some("p@ss"));
+        assert_eq!((full.database, full.namespace.as_str()), (3, "shop"));
+        assert_eq!(full.tls.unwrap().ca.unwrap().to_str(), Some("/ca.pem"));
+
+        let password = config("redis://:secret@h").unwrap().credentials;
+        assert_eq!((password.username, password.password.as_deref()), (None, Some("secret")));
+    }
+
+    #[test]
+    fn several_hosts_are_sentinels_or_nodes_of_a_cluster() {
+        let sentinels = config("redis://a,b:7,c?sentinel=main&sentinel_password=x").unwrap();
+        assert_eq!(sentinels.topology, Topology::Sentinel);
+        assert_eq!(sentinels.sentinel_master.as_deref(), Some("main"));
+        let ports: Vec<_> = sentinels.addresses.iter().map(|(_, port)| *port).collect();
+        assert_eq!(ports, [26379, 7, 26379]);
+        assert_eq!(config("redis://a,b?cluster=true").unwrap().topology, Topology::Cluster);
+        assert!(config("redis://a?cluster=true&sentinel=m").is_err());
+    }
+
+    #[test]
+    fn waiting_for_replicas_is_a_choice() {
+        let replicas = config("redis://h?replicas=2&replicas_timeout=250").unwrap().durability;
+        let timeout = Duration::from_millis(250);
+        assert_eq!(replicas, Durability::Replicas { replicas: 2, timeout });
+        assert!(config("redis://h?replicas_timeout=250").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said_and_no_secret() {
+        for (url, said) in [
+            ("redis:host", "`//` and a host"),
+            ("redis://:hunter2@", "HOST:PORT"),
+            ("redis://hunter2@host:x1", "HOST:PORT"),
+            ("redis://host/hunter2", "number of a database"),
+            ("redis://:hunter2@host?db=1", "it knows namespace"),
+            ("redis://:hunter2@host?cluster=yes", "`true` or `false`"),
+            ("redis://:hunter2@host?ca=x", "`rediss://`"),
+            ("rediss://:hunter2@host?cert=x", "only of use together"),
+            ("redis://host?namespace={a}", "no braces"),
+            ("redis://:hunter2@host/1?cluster=true", "database 0 only"),
+        ] {
+            let error = refused(url).await;
+            assert!(error.contains(said) && !error.contains("hunter2"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_in_what_is_printed() {
+        let config = config("redis://ann:hunter2@h?sentinel=m&sentinel_password=hunter2").unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
 }
