@@ -47,22 +47,21 @@ impl RedisSentinel {
         });
         let sentinels = try_join_all(starts).await?;
         let these = Self { sentinels, servers: vec![primary, replica] };
-        these.hurry().await;
+        for period in ["info-period", "ping-period", "ask-period", "publish-period"] {
+            these.set_millis(period, "200").await;
+        }
         these.wait_ready().await?;
+        // What publishes more often than this takes a replica that was just promoted, of which it
+        // has not heard, for a primary that came back, and makes it a replica again.
+        these.set_millis("publish-period", "1000").await;
         Ok(these)
     }
 
     /// Lets the Sentinels look around more often than every ten seconds and every second.
-    async fn hurry(&self) {
-        // What publishes more often than this takes a replica that was just promoted, of which it
-        // has not heard, for a primary that came back, and makes it a replica again.
-        let periods = [("info", "200"), ("ping", "200"), ("ask", "200"), ("publish", "1000")];
+    async fn set_millis(&self, period: &str, millis: &str) {
         for sentinel in &self.sentinels {
-            for (what, millis) in periods {
-                // Version 6.2 cannot be told. There it takes its time.
-                let period = format!("{what}-period");
-                let _ = sentinel.cli(&["SENTINEL", "DEBUG", &period, millis]).await;
-            }
+            // Version 6.2 cannot be told. There it takes its time.
+            let _ = sentinel.cli(&["SENTINEL", "DEBUG", period, millis]).await;
         }
     }
 
