@@ -24,3 +24,6 @@ fn cache() -> Option<PathBuf> {
     let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
     Some(base.join("tavern").join("bin"))
 }
+
+#[cfg(test)]
+mod tests;

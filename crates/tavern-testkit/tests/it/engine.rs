@@ -5,6 +5,7 @@ mod fleet;
 use std::time::Duration;
 
 use tavern_testkit::engine::{Flavor, RedisOptions, RedisServer};
+use tavern_testkit::wait::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -154,4 +155,48 @@ async fn a_replica_is_one_after_a_start_too() {
     replica.start_again().await.unwrap();
     replica.wait_synced().await.unwrap();
     assert_eq!(get(&replica, "a").await, "1");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_meanwhile_is_waited_for() {
+    let server = RedisServer::start(RedisOptions::default()).await.unwrap();
+    server.kill().await.unwrap();
+    let taken = std::net::TcpListener::bind(server.addr()).unwrap();
+    let free = async {
+        within("the server to fail", async {
+            let log = server.dir().join("server.log");
+            while !std::fs::read_to_string(&log).unwrap().contains("already in use") {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        drop(taken);
+    };
+    let (start, ()) = tokio::join!(server.start_again(), free);
+    start.unwrap();
+    assert_eq!(server.cli(&["PING"]).await.unwrap().text(), "PONG");
+}
+
+#[tokio::test]
+async fn a_server_says_that_it_loads() {
+    let options = RedisOptions::default()
+        .with_config("save 3600 1")
+        .with_config("key-load-delay 200")
+        .with_config("loading-process-events-interval-bytes 1024");
+    let server = RedisServer::start(options).await.unwrap();
+    let fill = "for n = 1, 3000 do redis.call('SET', n, n) end";
+    server.cli(&["EVAL", fill, "0"]).await.unwrap();
+    server.terminate().await.unwrap();
+    server.start_loading().await.unwrap();
+    let error = server.cli(&["GET", "1"]).await.unwrap_err().to_string();
+    assert!(error.starts_with("LOADING"), "{error}");
+    server.wait_loaded().await.unwrap();
+    assert_eq!(get(&server, "3000").await, "3000");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_start_says_why() {
+    let options = RedisOptions::default().with_config("no-such-setting 1");
+    let error = RedisServer::start(options).await.unwrap_err().to_string();
+    assert!(error.contains("no-such-setting"), "{error}");
 }

@@ -62,6 +62,15 @@ impl RedisServer {
         self.run(&[], Until::Answers).await
     }
 
+    /// Waits until it has loaded what is on its disk, after [`start_loading`](Self::start_loading).
+    ///
+    /// # Errors
+    ///
+    /// If it ends, or takes too long.
+    pub async fn wait_loaded(&self) -> io::Result<()> {
+        self.is_up(Until::Loaded).await
+    }
+
     /// Lets it stand still, as a machine does that swaps: its connections stay open.
     ///
     /// # Errors
