@@ -8,6 +8,7 @@ use tavern_backend::{Bus, Error, Head};
 use tokio::time::Instant;
 
 use crate::clock::LogClock;
+use crate::extent::Extent;
 
 type Answer = Result<Arc<Head>, Arc<Error>>;
 type Call = Shared<BoxFuture<'static, Answer>>;
@@ -18,6 +19,7 @@ type Call = Shared<BoxFuture<'static, Answer>>;
 pub(crate) struct Heads {
     bus: Bus,
     clock: Arc<LogClock>,
+    extent: Arc<Extent>,
     calls: Arc<Mutex<Calls>>,
 }
 
@@ -28,8 +30,8 @@ struct Calls {
 }
 
 impl Heads {
-    pub(crate) fn new(bus: Bus, clock: Arc<LogClock>) -> Self {
-        Self { bus, clock, calls: Arc::default() }
+    pub(crate) fn new(bus: Bus, clock: Arc<LogClock>, extent: Arc<Extent>) -> Self {
+        Self { bus, clock, extent, calls: Arc::default() }
     }
 
     /// The head, as asked after this call.
@@ -48,7 +50,7 @@ impl Heads {
     }
 
     fn call_after(&self, before: Option<Call>) -> Call {
-        let Self { bus, clock, calls } = self.clone();
+        let Self { bus, clock, extent, calls } = self.clone();
         async move {
             if let Some(before) = before {
                 // Its failure is told to who asked for it.
@@ -61,6 +63,7 @@ impl Heads {
             let asked = Instant::now();
             let head = bus.head().await.map_err(Arc::new)?;
             clock.learn(head.now, asked);
+            extent.heard(head.position);
             Ok(Arc::new(head))
         }
         .boxed()

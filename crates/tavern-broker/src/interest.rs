@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tavern_backend::{Bus, FilterSet, Position, TopicFilter};
+use tavern_backend::{Bus, FilterSet, Lineage, Place, Position, TopicFilter};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,14 +36,17 @@ struct Table {
     idle: Vec<(Instant, TopicFilter)>,
     /// All filters, as a set to match with; made anew when they change.
     set: Option<Arc<FilterSet>>,
+    /// The log that the node follows; `None` until it has reached it.
+    lineage: Option<Lineage>,
 }
 
 #[derive(Debug)]
 struct Want {
     users: usize,
     idle_since: Option<Instant>,
-    /// The node is complete for this filter above this seq; `None` until the backend confirmed.
-    low: Option<u64>,
+    /// The node is complete for this filter above this position; `None` until the backend
+    /// confirmed.
+    low: Option<Position>,
 }
 
 impl Interest {
@@ -99,10 +102,25 @@ impl Interest {
         self.table().wants.len()
     }
 
-    /// The log was cut back to `fork`: what is complete above a higher seq is complete above it.
-    pub(crate) fn rewound(&self, fork: u64) {
-        for want in self.table().wants.values_mut() {
-            want.low = want.low.map(|low| low.min(fork));
+    /// The node follows the log of `lineage` from now on. What was complete from a position of an
+    /// older epoch on is complete from there on, or from where that epoch ended; what was
+    /// confirmed in this epoch already stays as it is.
+    pub(crate) fn followed(&self, lineage: &Lineage) {
+        let mut guard = self.table();
+        let table = &mut *guard;
+        for (filter, want) in &mut table.wants {
+            let Some(low) = want.low else { continue };
+            want.low = carried(low, lineage);
+            if want.low.is_none() {
+                // Of another log, or of an epoch that the node will come to: it is asked again.
+                table.fresh.push(filter.clone());
+            }
+        }
+        let again = !table.fresh.is_empty();
+        table.lineage = Some(lineage.clone());
+        drop(guard);
+        if again {
+            self.work.notify_one();
         }
     }
 
@@ -141,7 +159,10 @@ impl Interest {
                 }
                 match bus.add_interest(batch).await {
                     Ok(head) => {
-                        self.confirm(batch, head);
+                        if !self.confirm(batch, head) {
+                            tracing::debug!(%head, "interest waits for the node to follow the log");
+                            break;
+                        }
                         waiting.drain(..batch.len());
                     }
                     Err(error) => {
@@ -153,15 +174,26 @@ impl Interest {
         }
     }
 
-    fn confirm(&self, filters: &[TopicFilter], head: Position) {
-        let mut table = self.table();
+    /// The backend pushes what `filters` match above `head`. Returns whether that counts already:
+    /// it does not in an epoch that the node has yet to follow.
+    fn confirm(&self, filters: &[TopicFilter], head: Position) -> bool {
+        let mut guard = self.table();
+        let table = &mut *guard;
+        let low = match &table.lineage {
+            Some(lineage) => carried(head, lineage),
+            None => Some(head),
+        };
+        if low.is_none() {
+            return false;
+        }
         for filter in filters {
             if let Some(want) = table.wants.get_mut(filter) {
-                want.low = Some(head.seq);
+                want.low = low;
             }
         }
-        drop(table);
+        drop(guard);
         self.confirmed.send_modify(|n| *n += 1);
+        true
     }
 
     fn take_expired(&self) -> Vec<TopicFilter> {
@@ -226,22 +258,35 @@ pub(crate) struct Lows {
 }
 
 impl Lows {
-    /// The seq above which this node is complete for all the filters; `None` until all are
-    /// confirmed.
-    pub(crate) fn low(&self) -> Option<u64> {
+    /// Whether this node is complete for all the filters above `position`. Not while it is of
+    /// another epoch than the node: one of the two will come to the other's.
+    pub(crate) fn complete_above(&self, position: Position) -> bool {
+        self.all(|low| low.epoch == position.epoch && low.seq <= position.seq)
+    }
+
+    fn all(&self, holds: impl Fn(Position) -> bool) -> bool {
         let table = self.interest.table();
-        self.filters.iter().try_fold(0, |low, filter| {
-            table.wants.get(filter).and_then(|want| want.low).map(|l| l.max(low))
-        })
+        let low = |filter| table.wants.get(filter).and_then(|want| want.low);
+        self.filters.iter().all(|filter| low(filter).is_some_and(&holds))
     }
 
     /// Waits until the backend has confirmed all the filters.
     pub(crate) async fn confirmed(&self) {
         let mut moved = self.interest.confirmed.subscribe();
-        while self.low().is_none() {
+        while !self.all(|_| true) {
             if moved.changed().await.is_err() {
                 return;
             }
         }
+    }
+}
+
+/// Where `position` lies in the log of `lineage`, in its current epoch; `None` if it does not tell.
+fn carried(position: Position, lineage: &Lineage) -> Option<Position> {
+    match lineage.locate(position, u64::MAX) {
+        Place::At { seq, .. } | Place::Beyond { fork: seq } => {
+            Some(Position::new(lineage.epoch, seq))
+        }
+        Place::Unknown => None,
     }
 }

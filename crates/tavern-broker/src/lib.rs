@@ -29,6 +29,7 @@ mod delivery;
 mod encode;
 mod error;
 mod event;
+mod extent;
 mod frame;
 mod heads;
 mod hooks;

@@ -115,6 +115,7 @@ impl Reader {
                     self.sequencer = Sequencer::new(head.position.seq, limit);
                     self.probed = head.position.seq;
                     self.node.ring.begin(head.position);
+                    self.node.interest.followed(&head.lineage);
                     self.node.learn(head);
                     return;
                 }
@@ -208,6 +209,7 @@ impl Reader {
     }
 
     fn flush(&mut self, arrivals: &mut Vec<Arrival>) {
+        self.node.extent.heard(Position::new(self.epoch, self.sequencer.target()));
         let tallies = &self.node.tallies;
         tallies.duplicate_pushes.add(std::mem::take(&mut self.sequencer.duplicates));
         tallies.pending_overflow.add(std::mem::take(&mut self.sequencer.overflow));

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, OptionFuture};
-use tavern_backend::{Append, HealthWatch, MessageEnvelope, Publication, Published};
+use tavern_backend::{Append, HealthWatch, MessageEnvelope, Position, Publication, Published};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -224,10 +224,16 @@ impl Publisher {
         }
         self.queued_bytes -= batch.iter().map(Pending::bytes).sum::<usize>();
         let publications = batch.iter().map(|pending| pending.publication.clone()).collect();
-        let append = Append { known: self.node.ring.position(), publications };
+        let append = Append { known: self.known(), publications };
         let bus = self.node.bus.clone();
         let call = Box::pin(async move { bus.append(append).await });
         self.flight = Some(Flight { batch, began: Instant::now(), call });
+    }
+
+    /// The highest position this node has heard of in the epoch that it is in.
+    fn known(&self) -> Option<Position> {
+        let here = self.node.ring.position()?;
+        Some(self.node.extent.of(here.epoch).filter(|known| known.seq > here.seq).unwrap_or(here))
     }
 
     /// The next moment at which something has to be done without anything happening.

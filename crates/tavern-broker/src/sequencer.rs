@@ -98,6 +98,18 @@ impl Sequencer {
         self.target = seq.max(pushed).max(self.watermark());
     }
 
+    /// The log was cut back to `seq`, at the watermark or above it: what was pushed beyond is not
+    /// in it any more, and other things will take its seqs.
+    pub(crate) fn cut(&mut self, seq: u64) {
+        self.pending.retain(|_, step| step.last() <= seq);
+        self.target = self.target.min(seq).max(self.watermark());
+    }
+
+    /// How far the log is known to reach.
+    pub(crate) fn target(&self) -> u64 {
+        self.target
+    }
+
     /// The first range that is missing, both ends included.
     pub(crate) fn hole(&self) -> Option<(u64, u64)> {
         match self.pending.first_key_value() {

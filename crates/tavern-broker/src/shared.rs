@@ -11,6 +11,7 @@ use crate::config::BrokerConfig;
 use crate::counters::Tallies;
 use crate::delivery::GapReason;
 use crate::event::Event;
+use crate::extent::Extent;
 use crate::heads::Heads;
 use crate::hooks::Hooks;
 use crate::interest::Interest;
@@ -51,6 +52,7 @@ pub(crate) struct Node {
     pub(crate) heads: Heads,
     pub(crate) pages: Arc<Pages>,
     pub(crate) clock: Arc<LogClock>,
+    pub(crate) extent: Arc<Extent>,
     pub(crate) tallies: Arc<Tallies>,
     pub(crate) tasks: Tasks,
     pub(crate) snapshot: Option<Box<SnapshotFn>>,
@@ -78,12 +80,14 @@ impl Node {
     ) -> Arc<Self> {
         let tallies = Arc::new(Tallies::default());
         let clock = Arc::new(LogClock::new());
+        let extent = Arc::new(Extent::default());
         Arc::new(Self {
             ring: Arc::new(Ring::new(config.ring_bytes)),
             interest: Arc::new(Interest::new(config.linger)),
-            heads: Heads::new(bus.clone(), Arc::clone(&clock)),
+            heads: Heads::new(bus.clone(), Arc::clone(&clock), Arc::clone(&extent)),
             pages: Pages::new(bus.clone(), config.page_cache_bytes, Arc::clone(&tallies)),
             clock,
+            extent,
             tallies,
             tasks: Tasks::new(),
             snapshot,

@@ -1,6 +1,6 @@
 //! What becomes of a batch, and of what waits too long.
 
-use tavern_backend::{Cursor, Published};
+use tavern_backend::{Cursor, Place, Position, Published};
 use tokio::time::Instant;
 
 use super::Publisher;
@@ -51,6 +51,9 @@ impl Publisher {
     }
 
     fn settle(&mut self, pending: Pending, published: Published) {
+        if let Published::Stored(position) | Published::Duplicate(position) = published {
+            self.heard(position, &pending);
+        }
         let tallies = &self.node.tallies;
         match published {
             Published::Stored(position) => pending.stored(Cursor(position), tallies),
@@ -70,6 +73,21 @@ impl Publisher {
                     tavern_backend::Error::outcome_unknown("the answer is not understood");
                 self.refuse(pending, Error::Backend(unknown));
             }
+        }
+    }
+
+    /// The log has it at `position`; or had it, if the answer comes when the log has been cut back
+    /// to below that, and this node has followed: then nobody has been told.
+    fn heard(&self, position: Position, pending: &Pending) {
+        self.node.extent.heard(position);
+        let Some(head) = self.node.known().filter(|h| h.position.epoch != position.epoch) else {
+            return;
+        };
+        if matches!(head.lineage.locate(position, u64::MAX), Place::Beyond { .. }) {
+            let lanes = Some(vec![pending.lane()]);
+            let gap = Marker::Gap { reason: GapReason::Epoch, lanes };
+            self.node.ring.append([Arrival::Marker(gap)]);
+            self.node.tell_loss(position);
         }
     }
 

@@ -75,7 +75,7 @@ impl Trip {
             }
             progress.mark_unchanged();
             if kept.is_none()
-                && self.lows.low().is_some_and(|low| position.seq >= low)
+                && self.lows.complete_above(position)
                 && let Some(at) = self.wish.node.ring.enter(&self.follow, position)
             {
                 return Handover { at, position, replay: replays.then_some(replay) };

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod faulty;
+mod forking;
 mod hooks;
 mod kit;
 mod promises;
