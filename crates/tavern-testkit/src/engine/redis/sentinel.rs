@@ -47,13 +47,16 @@ impl RedisSentinel {
         });
         let sentinels = try_join_all(starts).await?;
         let these = Self { sentinels, servers: vec![primary, replica] };
-        for period in ["info-period", "ping-period", "ask-period", "publish-period"] {
+        for period in ["info-period", "ask-period", "publish-period"] {
             these.set_millis(period, "200").await;
         }
+        // A replica whose INFO is older than five of these is no candidate, and when the primary is
+        // down it is asked for once a second, whatever the period.
+        these.set_millis("ping-period", "500").await;
         these.wait_ready().await?;
         // What publishes more often than this takes a replica that was just promoted, of which it
         // has not heard, for a primary that came back, and makes it a replica again.
-        these.set_millis("publish-period", "1000").await;
+        these.set_millis("publish-period", "700").await;
         Ok(these)
     }
 
