@@ -27,8 +27,6 @@ pub(crate) enum Answer {
     Done(Vec<Published>),
     /// What this node knew of the log is not true any more.
     Stale,
-    /// The server is not the one the log was last appended on, as far as this node knows.
-    Moved,
     /// There is no log.
     Absent,
     /// Keys of the log are missing.
@@ -66,7 +64,6 @@ impl Batch {
         shared: &Shared,
         session: &Session,
         view: &View,
-        checked: bool,
     ) -> Result<Answer, Failure> {
         let mut origins: Vec<(NodeId, u64, u64)> = Vec::new();
         let mut lanes: HashMap<Lane, usize> = HashMap::new();
@@ -99,8 +96,8 @@ impl Batch {
         call.key(keys.spine()).key(keys.origins());
         let known = self.known.unwrap_or(Position::new(Epoch::from_u64(0), 0));
         let fresh = Epoch::random().map_err(|error| Failure::new(error.to_string()))?;
-        call.arg(SCHEMA).arg(view.log.as_str()).arg(session.incarnation().as_bytes());
-        call.arg(if checked { "1" } else { "" }).arg(fresh.to_string()).arg(view.rules.as_str());
+        call.arg(SCHEMA).arg(view.log.as_str());
+        call.arg(fresh.to_string()).arg(view.rules.as_str());
         call.arg(self.known.map_or_else(String::new, |known| known.epoch.to_string()));
         call.number(known.seq).arg(session.publish_command()).arg(shared.names.spine());
         call.arg(shared.names.live());
@@ -137,7 +134,6 @@ impl Batch {
         match reply.text()?.as_str() {
             "ok" => {}
             "stale" => return Ok(Answer::Stale),
-            "moved" => return Ok(Answer::Moved),
             "absent" => return Ok(Answer::Absent),
             "damaged" => return Ok(Answer::Damaged),
             "schema" => {

@@ -137,18 +137,12 @@ impl Appender {
         batch: &Batch,
         session: &Session,
     ) -> std::result::Result<Vec<Published>, Failure> {
-        let mut checked = false;
         let mut view = self.shared.known(session).await?;
         for _ in 0..TRIES {
-            match batch.send(&self.shared, session, &view, checked).await? {
+            match batch.send(&self.shared, session, &view).await? {
                 Answer::Done(published) => {
                     self.wait_for_replicas(session).await?;
                     return Ok(published);
-                }
-                Answer::Moved => {
-                    // A server's identity changes while one is connected to it, too.
-                    session.examine().await?;
-                    checked = true;
                 }
                 Answer::Stale | Answer::Absent => view = self.shared.look(session).await?.view,
                 Answer::Damaged => {

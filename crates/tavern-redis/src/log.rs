@@ -72,7 +72,6 @@ impl Shared {
             .arg(SCHEMA)
             .arg(epoch.to_string())
             .arg(epoch.to_string())
-            .arg(session.incarnation().as_bytes())
             .arg(rules)
             .number(retention.version)
             .number(u64::from(wire::WRITES))

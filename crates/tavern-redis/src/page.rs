@@ -318,9 +318,9 @@ pub(crate) async fn find(
     id: &str,
 ) -> Result<Option<u64>> {
     let view = shared.known(session).await?;
-    let command = redis::cmd("HGET").arg(view.keys.ids(lane)).arg(id).clone();
-    let answer = session.reader.clone().send_packed_command(&command).await;
-    match answer.and_then(Value::extract_error)? {
+    let mut call = Call::new(&script::FIND);
+    call.key(view.keys.ids(lane)).arg(id);
+    match call.run(&mut session.reader.clone()).await? {
         Value::Nil => Ok(None),
         Value::BulkString(given) => {
             let text = String::from_utf8(given).map_err(|_| strange())?;

@@ -3,12 +3,17 @@
 use std::sync::LazyLock;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisResult, Script, ServerErrorKind, Value};
+use redis::{ErrorKind, Script, ServerErrorKind, Value};
+
+use crate::failure::Failure;
 
 macro_rules! scripts {
     ($($name:ident = $file:literal)*) => {
         $(pub(crate) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));)*
+            LazyLock::new(|| Script::new(concat!(
+                include_str!("lua/primary.lua"),
+                include_str!(concat!("lua/", $file)),
+            )));)*
     };
 }
 
@@ -21,6 +26,7 @@ scripts! {
     LANES = "lanes.lua"
     SWEEP = "sweep.lua"
     FORGET = "forget.lua"
+    FIND = "find.lua"
 }
 
 /// A call with its keys and arguments.
@@ -78,14 +84,20 @@ impl Call {
     }
 
     /// Calls the script. One that the server does not have did nothing: it is loaded, and called again.
-    pub(crate) async fn run(&self, conn: &mut MultiplexedConnection) -> RedisResult<Value> {
+    pub(crate) async fn run(&self, conn: &mut MultiplexedConnection) -> Result<Value, Failure> {
         let command = self.command();
-        match conn.send_packed_command(&command).await.and_then(Value::extract_error) {
+        let answer = match conn.send_packed_command(&command).await.and_then(Value::extract_error) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 self.script.load_async(conn).await?;
-                conn.send_packed_command(&command).await.and_then(Value::extract_error)
+                conn.send_packed_command(&command).await.and_then(Value::extract_error)?
             }
-            answer => answer,
+            answer => answer?,
+        };
+        match &answer {
+            Value::Array(words) if *words == [Value::BulkString(b"replica".to_vec())] => {
+                Err(Failure::of_link("the server was made a replica: what it holds may be old"))
+            }
+            _ => Ok(answer),
         }
     }
 }

@@ -11,8 +11,6 @@ pub(crate) struct Server {
     pub(crate) major: u32,
     pub(crate) primary: bool,
     pub(crate) cluster: bool,
-    /// Whose data it holds: another one after a restart, a promotion or a failover.
-    pub(crate) incarnation: String,
     /// The policy by which it evicts keys when its memory is full.
     pub(crate) eviction: String,
     pub(crate) loading: bool,
@@ -46,9 +44,6 @@ impl Server {
             major,
             primary: field("role") == "master",
             cluster: field("cluster_enabled") == "1",
-            // The replication id changes with each promotion, the run id with each start: a server
-            // that was a replica for a while is another one afterwards.
-            incarnation: format!("{}:{}", field("run_id"), field("master_replid")),
             eviction: field("maxmemory_policy").to_owned(),
             loading: field("loading") == "1",
         })

@@ -34,8 +34,6 @@ pub(crate) struct Session {
     /// Everything else that asks.
     pub(crate) reader: MultiplexedConnection,
     pub(crate) server: Server,
-    /// Whose data the server holds; asked again where the log says otherwise.
-    incarnation: Mutex<Arc<str>>,
     /// Wakes who keeps the link: it is to be built anew.
     pub(crate) broken: Notify,
     /// Why.
@@ -48,13 +46,8 @@ impl Session {
         reader: MultiplexedConnection,
         server: Server,
     ) -> Self {
-        let incarnation = Mutex::new(Arc::from(server.incarnation.as_str()));
         let (broken, reason) = (Notify::new(), Mutex::default());
-        Self { writer, reader, server, incarnation, broken, reason }
-    }
-
-    pub(crate) fn incarnation(&self) -> Arc<str> {
-        Arc::clone(&self.incarnation.lock().unwrap_or_else(PoisonError::into_inner))
+        Self { writer, reader, server, broken, reason }
     }
 
     /// On a cluster of Redis 7 and newer a message goes to one node and not to all of them.
@@ -72,17 +65,6 @@ impl Session {
 
     pub(crate) const fn unsubscribe_command(&self) -> &'static str {
         if self.sharded() { "SUNSUBSCRIBE" } else { "UNSUBSCRIBE" }
-    }
-
-    /// Asks the server anew who it is.
-    pub(crate) async fn examine(&self) -> std::result::Result<(), Failure> {
-        let server = Server::ask(&mut self.reader.clone()).await?;
-        if !server.primary {
-            return Err(Failure::of_link("the server is a replica and does not write"));
-        }
-        *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner) =
-            server.incarnation.into();
-        Ok(())
     }
 
     /// Looks at a failure: one of the link ends the session.

@@ -24,7 +24,7 @@ local function each(command, key, args)
   end
 end
 
-local schema, log, incarnation, checked = arg(), arg(), arg(), arg() == '1'
+local schema, log = arg(), arg()
 local fresh, rules, known_epoch, known_seq = arg(), arg(), arg(), number()
 local publish, spine_channel, live_channel = arg(), arg(), arg()
 local spine_most, window, touch = arg(), number(), arg() == '1'
@@ -43,7 +43,6 @@ if not (epoch and seq and appended and lane_count and forks)
   return {'damaged'}
 end
 local moved = meta[4] ~= incarnation
-if moved and not checked then return {'moved', meta[4]} end
 
 local time = redis.call('TIME')
 local now = math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), appended)
