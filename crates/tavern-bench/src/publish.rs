@@ -1,7 +1,8 @@
-//! Publishing, beside bare inserts in batches of the same size.
+//! Publishing, beside what the bare engine does in batches of the same size.
 
 mod bare;
 mod load;
+pub(crate) mod raw;
 mod store;
 
 use std::sync::Arc;
@@ -19,17 +20,16 @@ pub(crate) use store::{Kind, Store};
 /// Bytes of data in a message.
 const PAYLOAD: usize = 256;
 const TOPICS: usize = 20;
-const PUBLISHERS: [usize; 2] = [1, 64];
 
 /// Measures every way to publish.
 pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
-    let columns = ["publishes", "a commit", "bare inserts", "ratio"];
+    let columns = ["publishes", "a commit", "bare engine", "ratio"];
     let title =
         format!("Publishing, {PAYLOAD} B, {TOPICS} topics: each publisher waits for its answer");
     let mut section = Section::new(title, &columns);
     let mut targets = Vec::new();
-    for kind in [Kind::Memory, Kind::Sqlite(Durability::Normal), Kind::Sqlite(Durability::Full)] {
-        for publishers in PUBLISHERS {
+    for kind in KINDS {
+        for &publishers in kind.publishers() {
             for through in [Through::Broker, Through::Bus] {
                 let name = format!("{kind}, {publishers} publishers, {through}");
                 if !name.contains(&plan.rows) {
@@ -48,11 +48,21 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     Ok((section, targets))
 }
 
+const KINDS: [Kind; 4] =
+    [Kind::Memory, Kind::Sqlite(Durability::Normal), Kind::Sqlite(Durability::Full), Kind::Redis];
+
+impl Kind {
+    /// How many publish at once.
+    const fn publishers(self) -> &'static [usize] {
+        if matches!(self, Self::Redis) { &[1, 64, 256] } else { &[1, 64] }
+    }
+}
+
 struct Measured {
     rate: f64,
     /// Messages in one commit.
     factor: Option<f64>,
-    /// Rows a second, and our rate to that.
+    /// Messages of the bare engine a second, and our rate to that.
     bare: Option<(f64, f64)>,
 }
 
@@ -60,9 +70,9 @@ async fn one(plan: &Plan, kind: Kind, through: Through, publishers: usize) -> Re
     let store = Store::open(kind).await?;
     let load = Arc::new(Load::new(&store, through, publishers)?);
     let time = plan.publishing;
-    let before = store.commits()?;
+    let before = store.commits().await?;
     let warm = load.run(time / 4).await?;
-    let commits = store.commits()?.zip(before).map(|(now, then)| now.wrapping_sub(then));
+    let commits = store.commits().await?.zip(before).map(|(now, then)| now.wrapping_sub(then));
     let factor = commits.map(|commits| warm.published / f64::from(commits.max(1)));
     let ours = || {
         let load = Arc::clone(&load);
@@ -71,6 +81,16 @@ async fn one(plan: &Plan, kind: Kind, through: Through, publishers: usize) -> Re
     let measured = match (kind, factor) {
         (Kind::Sqlite(durability), Some(factor)) => {
             let bare = || bare::insert(durability, factor, time);
+            let pairs = alternate(plan.pairs, ours, bare).await?;
+            Measured {
+                rate: pairs.ours,
+                factor: Some(factor),
+                bare: Some((pairs.theirs, pairs.ratio)),
+            }
+        }
+        (Kind::Redis, Some(factor)) if let Some(server) = store.server() => {
+            let url = server.url();
+            let bare = || raw::publish(&url, publishers, time);
             let pairs = alternate(plan.pairs, ours, bare).await?;
             Measured {
                 rate: pairs.ours,
@@ -92,10 +112,16 @@ async fn one(plan: &Plan, kind: Kind, through: Through, publishers: usize) -> Re
 
 /// What is wanted of 64 publishers through a broker.
 fn target(kind: Kind, through: Through, publishers: usize, measured: &Measured) -> Option<Target> {
-    if publishers != 64 {
-        return None;
-    }
     let (what, wanted, reached) = match (kind, through) {
+        (Kind::Redis, Through::Bus) if publishers > 1 => {
+            let what = if publishers == 64 {
+                "Redis, 64 publishers, on the bus, to pipelined XADD and PUBLISH"
+            } else {
+                "Redis, 256 publishers, on the bus, to pipelined XADD and PUBLISH"
+            };
+            (what, Figure::Ratio(0.5), Figure::Ratio(measured.bare?.1))
+        }
+        _ if publishers != 64 => return None,
         (Kind::Sqlite(Durability::Normal), Through::Broker) => {
             let what = "SQLite NORMAL, 64 publishers, through a broker";
             (what, Figure::Rate(number(30_000)), Figure::Rate(measured.rate))

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use tavern_backend::{
-    Append, Epoch, Lane, MessageEnvelope, NodeId, Position, Publication, Published, Record,
+    Append, Epoch, Lane, MessageEnvelope, NodeId, Origin, Position, Publication, Published, Record,
     Rejection, wire,
 };
 
 use crate::failure::Failure;
 use crate::log::{SCHEMA, View};
 use crate::names::lane_name;
-use crate::number::millis;
+use crate::number::{count, millis};
 use crate::reply::{Reply, strange};
 use crate::script::{self, Call};
 use crate::shared::{Session, Shared};
@@ -65,29 +65,32 @@ impl Batch {
         session: &Session,
         view: &View,
     ) -> Result<Answer, Failure> {
-        let mut origins: Vec<(NodeId, u64, u64)> = Vec::new();
+        let mut origins: Vec<Sender> = Vec::new();
         let mut lanes: HashMap<Lane, usize> = HashMap::new();
         let mut order: Vec<Lane> = Vec::new();
-        let mut messages = Vec::with_capacity(self.publications.len());
+        let mut runs: Vec<Run<'_>> = Vec::new();
         for new in &self.publications {
-            let counter = new.key.counter;
-            let origin = match origins.iter().position(|(node, ..)| *node == new.key.node) {
-                Some(at) => {
-                    let (_, first, last) = &mut origins[at];
-                    (*first, *last) = ((*first).min(counter), (*last).max(counter));
-                    at
-                }
+            let origin = Sender::note(&mut origins, new.key);
+            let lane = match lanes.get(&new.envelope.lane()) {
+                Some(lane) => *lane,
                 None => {
-                    origins.push((new.key.node, counter, counter));
-                    origins.len() - 1
+                    order.push(new.envelope.lane());
+                    lanes.insert(new.envelope.lane(), order.len());
+                    order.len()
                 }
             };
-            let next = order.len();
-            let lane = *lanes.entry(new.envelope.lane()).or_insert_with_key(|lane| {
-                order.push(lane.clone());
-                next
-            });
-            messages.push((lane, origin, new));
+            match runs.last_mut() {
+                Some(run) if run.origin == origin && run.last + 1 == new.key.counter => {
+                    run.last += 1;
+                    run.messages.push((lane, new));
+                }
+                _ => runs.push(Run {
+                    origin,
+                    first: new.key.counter,
+                    last: new.key.counter,
+                    messages: vec![(lane, new)],
+                }),
+            }
         }
 
         let keys = &view.keys;
@@ -103,11 +106,12 @@ impl Batch {
         call.arg(shared.names.live());
         call.number(SPINE).number(millis(shared.config.dedup_window));
         call.arg(if shared.config.waits() { "1" } else { "" });
-        call.number(crate::number::count(origins.len()));
-        for (node, first, last) in origins {
+        call.number(count(origins.len()));
+        for Sender { node, first, last, careful } in origins {
             call.key(keys.origin(node)).arg(node.to_string()).number(first).number(last);
+            call.arg(if careful { "1" } else { "" });
         }
-        call.number(crate::number::count(order.len()));
+        call.number(count(order.len()));
         for lane in &order {
             let name = lane_name(&lane.topic, lane.scope.as_ref());
             let keep = view.retention.of(&lane.topic).entries;
@@ -116,15 +120,19 @@ impl Batch {
             }
             call.arg(name).arg(shared.names.topic(lane.topic.as_str())).number(u64::from(keep));
         }
-        call.number(crate::number::count(messages.len()));
-        for (lane, origin, new) in messages {
-            let one_based = |n: usize| crate::number::count(n) + 1;
-            call.number(one_based(lane)).number(one_based(origin)).number(new.key.counter);
-            match &new.envelope.id {
-                Some(id) => call.arg(id.as_str()).arg(fingerprint(&new.envelope)),
-                None => call.arg("").arg(""),
-            };
-            call.bytes(body(new));
+        call.number(count(runs.len()));
+        for run in runs {
+            call.number(count(run.origin)).number(run.first).number(run.last);
+            for (lane, new) in run.messages {
+                match &new.envelope.id {
+                    Some(id) => {
+                        let print = fingerprint(&new.envelope);
+                        call.arg(format!("-{lane}")).arg(id.as_str()).arg(print)
+                    }
+                    None => call.number(count(lane)),
+                };
+                call.bytes(body(new));
+            }
         }
         let reply = Reply::new(call.run(&mut session.writer.clone()).await?)?;
         self.read(reply)
@@ -150,15 +158,21 @@ impl Batch {
             }
             _ => return Err(strange()),
         }
-        let epoch = reply.epoch()?;
-        let published = self.publications.iter().map(|new| {
-            let outcome = reply.text()?;
-            let position = Position::new(epoch, reply.number()?);
-            Ok(match (outcome.as_str(), &new.envelope.id) {
-                ("stored", _) => Published::Stored(position),
-                ("duplicate", _) => Published::Duplicate(position),
-                ("live", _) => Published::Live,
-                ("conflict", Some(id)) => {
+        let (epoch, mut next) = (reply.epoch()?, reply.number()?);
+        let (outcomes, mut others) = (reply.bytes()?, reply.list()?);
+        if outcomes.len() != self.publications.len() {
+            return Err(strange());
+        }
+        let published = self.publications.iter().zip(outcomes).map(|(new, outcome)| {
+            Ok(match (outcome, &new.envelope.id) {
+                (b's', _) => {
+                    next += 1;
+                    Published::Stored(Position::new(epoch, next - 1))
+                }
+                (b'l', _) => Published::Live,
+                (b'd', _) => Published::Duplicate(Position::new(epoch, others.number()?)),
+                (b'c', Some(id)) => {
+                    let position = Position::new(epoch, others.number()?);
                     Published::Rejected(Rejection::IdConflict { id: id.clone(), position })
                 }
                 _ => return Err(strange()),
@@ -166,6 +180,38 @@ impl Batch {
         });
         Ok(Answer::Done(published.collect::<Result<_, Failure>>()?))
     }
+}
+
+/// A node whose publications are in a call.
+struct Sender {
+    node: NodeId,
+    first: u64,
+    last: u64,
+    /// A key may be in the call twice: who gave up waiting sends again what still waits here.
+    careful: bool,
+}
+
+impl Sender {
+    /// Notes a key. Returns the number of its node, from 1.
+    fn note(senders: &mut Vec<Self>, Origin { node, counter }: Origin) -> usize {
+        let Some(at) = senders.iter().position(|sender| sender.node == node) else {
+            senders.push(Self { node, first: counter, last: counter, careful: false });
+            return senders.len();
+        };
+        let sender = &mut senders[at];
+        sender.careful |= counter <= sender.last;
+        sender.first = sender.first.min(counter);
+        sender.last = sender.last.max(counter);
+        at + 1
+    }
+}
+
+/// Messages with consecutive counters of one node, each with the number of its lane, from 1.
+struct Run<'a> {
+    origin: usize,
+    first: u64,
+    last: u64,
+    messages: Vec<(usize, &'a Publication)>,
 }
 
 fn body(new: &Publication) -> Bytes {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redis::{Value, cmd};
-use tavern_backend::{Append, Error, Published, Rejection, Result};
+use tavern_backend::{Append, Error, Position, Published, Rejection, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +38,25 @@ pub(crate) struct Appender {
 /// Where a caller's messages went.
 struct Slot {
     reply: oneshot::Sender<Result<Vec<Published>>>,
+    /// What the caller knew of the log.
+    known: Option<Position>,
     /// For each message: its answer, where it needs none of the log's.
     early: Vec<Option<Published>>,
+}
+
+impl Slot {
+    /// Takes as many of the log's answers as it has messages without one.
+    fn answer(self, answers: std::result::Result<&mut std::vec::IntoIter<Published>, &Failure>) {
+        let answer = match answers {
+            Ok(of_log) => {
+                let early = self.early.into_iter();
+                Ok(early.filter_map(|early| early.or_else(|| of_log.next())).collect())
+            }
+            Err(failure) => Err(failure.to_write_error()),
+        };
+        // Who does not wait any more needs no answer.
+        let _ = self.reply.send(answer);
+    }
 }
 
 impl Appender {
@@ -103,21 +120,33 @@ impl Appender {
                 let size = publication.envelope.data.len();
                 (size > max).then_some(Published::Rejected(Rejection::TooLarge { size, max }))
             });
-            slots.push(Slot { early: early.collect(), reply: job.reply });
+            let known = job.append.known;
+            slots.push(Slot { early: early.collect(), reply: job.reply, known });
         }
         match self.append(&batch).await {
             Ok(published) => {
                 let mut published = published.into_iter();
-                for Slot { reply, early } in slots {
-                    let answers =
-                        early.into_iter().filter_map(|early| early.or_else(|| published.next()));
-                    // Who does not wait any more needs no answer.
-                    let _ = reply.send(Ok(answers.collect()));
+                for slot in slots {
+                    slot.answer(Ok(&mut published));
+                }
+            }
+            Err(failure) if failure.is_refusal() && slots.len() > 1 => {
+                // What one of them asks for is refused. The others shall not suffer for it: a
+                // server without memory takes live messages, a key of another type is one lane's.
+                let mut publications = batch.publications.into_iter();
+                for slot in slots {
+                    let sent = slot.early.iter().filter(|early| early.is_none()).count();
+                    let publications = publications.by_ref().take(sent).collect();
+                    let alone = Batch { known: slot.known, publications };
+                    match self.append(&alone).await {
+                        Ok(published) => slot.answer(Ok(&mut published.into_iter())),
+                        Err(failure) => slot.answer(Err(&failure)),
+                    }
                 }
             }
             Err(failure) => {
                 for slot in slots {
-                    let _ = slot.reply.send(Err(failure.to_write_error()));
+                    slot.answer(Err(&failure));
                 }
             }
         }

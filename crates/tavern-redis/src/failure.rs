@@ -80,6 +80,11 @@ impl Failure {
         Self { link: true, ..self }
     }
 
+    /// Whether the server has read the request and did none of it.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        self.cause.is_some() && !self.unknown && !self.link
+    }
+
     /// For what only looks: nothing was changed.
     pub(crate) fn into_error(self) -> Error {
         if self.closed {

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 
 use tavern_backend::{Bus, MemoryBackend, MemoryConfig, Retention};
+use tavern_redis::{RedisBackend, RedisConfig};
 use tavern_sqlite::{Durability, SqliteBackend, SqliteConfig};
+use tavern_testkit::engine::{RedisOptions, RedisServer};
 use tempfile::TempDir;
 
 use crate::run::Result;
@@ -16,6 +18,7 @@ const FILE: &str = "log.db";
 pub(crate) enum Kind {
     Memory,
     Sqlite(Durability),
+    Redis,
 }
 
 impl fmt::Display for Kind {
@@ -23,6 +26,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::Sqlite(durability) => write!(f, "SQLite {durability:?}"),
+            Self::Redis => f.write_str("Redis"),
         }
     }
 }
@@ -40,6 +44,8 @@ enum Again {
     Memory(MemoryBackend),
     /// The files live as long as this.
     Sqlite(SqliteConfig, TempDir),
+    /// The server runs as long as this.
+    Redis(RedisConfig, RedisServer),
 }
 
 impl Store {
@@ -66,6 +72,14 @@ impl Store {
                 let again = Again::Sqlite(config, directory);
                 Ok(Self { bus: Bus::new(backend), again })
             }
+            Kind::Redis => {
+                let server = RedisServer::start(RedisOptions::default()).await?;
+                let config =
+                    RedisConfig::new("127.0.0.1", server.port()).with_retention(Some(retention));
+                let backend = RedisBackend::open(config.clone()).await?;
+                let again = Again::Redis(config, server);
+                Ok(Self { bus: Bus::new(backend), again })
+            }
         }
     }
 
@@ -74,18 +88,36 @@ impl Store {
         match &self.again {
             Again::Memory(backend) => Ok(Bus::new(backend.fork())),
             Again::Sqlite(config, ..) => Ok(Bus::new(SqliteBackend::open(config.clone()).await?)),
+            Again::Redis(config, ..) => Ok(Bus::new(RedisBackend::open(config.clone()).await?)),
         }
     }
 
-    /// Commits so far, by SQLite's own count (modulo 2^32); `None` for a log that has none.
+    /// The server, if there is one.
+    pub(crate) fn server(&self) -> Option<&RedisServer> {
+        if let Again::Redis(_, server) = &self.again { Some(server) } else { None }
+    }
+
+    /// Commits so far; `None` for a log that has none.
     ///
-    /// The count is `iChange` in the header of the WAL's index, which is a documented part of the
-    /// file beside the database and may be read at any time.
-    pub(crate) fn commits(&self) -> io::Result<Option<u32>> {
-        let Again::Sqlite(_, directory) = &self.again else { return Ok(None) };
-        let index = directory.path().join(FILE).with_extension("db-shm");
-        let mut header = [[0; 4]; 3];
-        File::open(index)?.read_exact(header.as_flattened_mut())?;
-        Ok(Some(u32::from_ne_bytes(header[2])))
+    /// SQLite's own count (modulo 2^32) is `iChange` in the header of the WAL's index, which is a
+    /// documented part of the file beside the database and may be read at any time. Redis counts
+    /// calls of scripts.
+    pub(crate) async fn commits(&self) -> Result<Option<u32>> {
+        match &self.again {
+            Again::Memory(_) => Ok(None),
+            Again::Sqlite(_, directory) => {
+                let index = directory.path().join(FILE).with_extension("db-shm");
+                let mut header = [[0; 4]; 3];
+                File::open(index)?.read_exact(header.as_flattened_mut())?;
+                Ok(Some(u32::from_ne_bytes(header[2])))
+            }
+            Again::Redis(_, server) => {
+                let stats = server.cli(&["INFO", "commandstats"]).await?.text();
+                let calls = stats.lines().find_map(|line| {
+                    line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next()?.parse().ok()
+                });
+                Ok(Some(calls.unwrap_or(0)))
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 -- Appends a batch as a whole or not at all: everything is looked at before anything is written,
--- as scripts do not roll back. Replies with a word; "ok" is followed by the epoch and, for each
--- message, its outcome and seq.
+-- as scripts do not roll back. Replies with a word; "ok" is followed by the epoch, the first seq
+-- given, a letter for each message (stored, duplicate, conflict, live), and the seqs of duplicates
+-- and conflicts.
 --
 -- KEYS  meta, lanes, names, silent, spine, origins,
 --       then the keys of each origin, then for each lane its stream, ids and order of ids
@@ -54,7 +55,9 @@ local origins = {}
 for o = 1, number() do
   key = key + 1
   local origin = {name = arg(), key = KEYS[key], seqs = {}, runs = {}}
+  -- Careful: a key may come twice in this call.
   local first, last = number(), number()
+  origin.careful = arg() == '1'
   local from = int(first)
   local open = true
   while open do
@@ -69,6 +72,7 @@ for o = 1, number() do
       end
       for c = math.max(a, first), math.min(b, last) do
         origin.seqs[c] = s + (c - a)
+        origin.seen = true
       end
       from = '(' .. int(b)
     end
@@ -83,11 +87,16 @@ for l = 1, number() do
     lane.stream, lane.ids, lane.order = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
     key = key + 3
     lane.given = {}
+    -- One more than the rule keeps: it tells the floor.
+    lane.most = int(lane.keep + 1)
   end
   lanes[l] = lane
 end
 
--- Decide.
+-- Decide. Of each message one letter goes back: what is stored got the next seq, of the others that
+-- have one it follows. This loop and the one that writes are what an append costs.
+local store, records, push = {}, {}, {}
+local outcomes, where, messages = {}, {}, 0
 local function remember(origin, counter, s)
   local run = origin.runs[#origin.runs]
   if run and run[2] + 1 == counter and run[3] + (counter - run[1]) == s then
@@ -96,56 +105,73 @@ local function remember(origin, counter, s)
     origin.runs[#origin.runs + 1] = {counter, counter, s}
   end
   origin.seqs[counter] = s
+  origin.seen = true
 end
-
-local reply = {'ok', epoch}
-local store, push = {}, {}
+-- The log's answer to an id: "s" if it does not know it.
+local function known(lane, id, print)
+  local found = lane.given[id] or redis.call('HGET', lane.ids, id)
+  if not found then return 's' end
+  local s, t, p = string.match(found, '^(%d+):(%d+):(.*)$')
+  if tonumber(t) < now - window and #redis.call('XRANGE', lane.stream, s, s) == 0 then return 's' end
+  return p == print and 'd' or 'c', tonumber(s)
+end
+local stored = 0
 for _ = 1, number() do
-  local lane, origin, counter, id, print, record =
-    lanes[number()], origins[number()], number(), arg(), arg(), arg()
-  local outcome, where = 'stored', 0
-  if lane.keep == 0 then
-    outcome = 'live'
-    push[#push + 1] = {lane.channel, origin.name, counter, record}
-  elseif origin.seqs[counter] then
-    outcome, where = 'duplicate', origin.seqs[counter]
-  else
-    if id ~= '' then
-      local found = lane.given[id] or redis.call('HGET', lane.ids, id)
-      if found then
-        local s, t, p = string.match(found, '^(%d+):(%d+):(.*)$')
-        where = tonumber(s)
-        if tonumber(t) < now - window and #redis.call('XRANGE', lane.stream, s, s) == 0 then
-          where = 0
-        elseif p == print then
-          outcome = 'duplicate'
-          remember(origin, counter, where)
-        else
-          outcome = 'conflict'
-        end
-      end
+  -- A run of messages with consecutive counters of one origin.
+  local origin, counter, last = origins[number()], number(), number()
+  local run
+  for counter = counter, last do
+    local number_of_lane, id, print = number(), nil, nil
+    if number_of_lane < 0 then
+      number_of_lane, id, print = -number_of_lane, arg(), arg()
     end
-    if outcome == 'stored' then
-      seq = seq + 1
-      where = seq
-      if id ~= '' then
-        lane.given[id] = int(seq) .. ':' .. int(now) .. ':' .. print
-        lane.new_ids = lane.new_ids or {}
-        table.insert(lane.new_ids, id)
+    local lane, record = lanes[number_of_lane], arg()
+    messages = messages + 1
+    if lane.keep == 0 then
+      outcomes[messages] = 'l'
+      push[#push + 1] = {lane.channel, origin.name, counter, record}
+      run = nil
+    elseif origin.seen and origin.seqs[counter] then
+      outcomes[messages] = 'd'
+      where[#where + 1] = origin.seqs[counter]
+      run = nil
+    else
+      local outcome, at = 's', nil
+      if id then outcome, at = known(lane, id, print) end
+      outcomes[messages] = outcome
+      if outcome == 's' then
+        seq = seq + 1
+        stored = stored + 1
+        if id then
+          lane.given[id] = int(seq) .. ':' .. int(now) .. ':' .. print
+          lane.new_ids = lane.new_ids or {}
+          table.insert(lane.new_ids, id)
+        end
+        if run then
+          run[2] = counter
+        else
+          run = {counter, counter, seq}
+          origin.runs[#origin.runs + 1] = run
+        end
+        store[stored], records[stored] = lane, record
+        lane.last = seq
+        if origin.careful then
+          origin.seqs[counter] = seq
+          origin.seen = true
+        end
+      else
+        where[#where + 1] = at
+        run = nil
+        if outcome == 'd' then remember(origin, counter, at) end
       end
-      remember(origin, counter, seq)
-      store[#store + 1] = {lane, seq, record}
-      lane.last = seq
     end
   end
-  reply[#reply + 1] = outcome
-  reply[#reply + 1] = where
 end
 
-local first = seq - #store + 1
+local first = seq - stored + 1
 local head = first - 1
 local forked = false
-if #store > 0 then
+if stored > 0 then
   local lost = head
   if known_epoch == epoch and known_seq > head then
     -- Somebody has seen entries of this epoch that are not here.
@@ -155,7 +181,6 @@ if #store > 0 then
     forked = true
     forks = epoch .. ':' .. int(head) .. ':' .. int(lost) .. ';' .. forks
     epoch = fresh
-    reply[2] = epoch
   end
 end
 -- What lies above a fork and was seen is lost: see `Lineage::learn`.
@@ -216,7 +241,7 @@ end
 for _, origin in ipairs(origins) do
   any_keys = any_keys or #origin.runs > 0
 end
-if #store > 0 then
+if stored > 0 then
   redis.call('XLEN', SPINE)
   if #new_names > 0 then redis.call('ZCARD', NAMES) end
   if #unsilent > 0 then redis.call('ZCARD', SILENT) end
@@ -224,7 +249,7 @@ end
 if any_keys then redis.call('ZCARD', ORIGINS) end
 
 -- The first write is where an engine that may not write, or has no memory left, refuses.
-if #store > 0 then
+if stored > 0 then
   redis.call('HSET', META, 'seq', int(seq), 'appended', int(now), 'epoch', epoch,
     'incarnation', incarnation, 'forks', forks, 'lanes', int(lane_count + #new_names / 2))
 elseif learned or touch then
@@ -232,26 +257,36 @@ elseif learned or touch then
 end
 
 local function write()
-  local parts = {}
-  for _, s in ipairs(store) do
-    local lane = s[1]
-    if lane.gone then
-      -- All that the lane held is gone. An entry of time 0 in the last one's place tells the floor.
-      redis.call('XADD', lane.stream, lane.gone .. '-0', 'r', '')
-      lane.gone = nil
-    end
-    -- One more than the rule keeps: it tells the floor.
-    redis.call('XADD', lane.stream, 'MAXLEN', int(lane.keep + 1), int(s[2]) .. '-' .. int(now), 'r', s[3])
-    local part = parts[lane.channel]
+  local call, pack = redis.call, struct.pack
+  local parts, numbers, stamp = {}, {}, '-' .. int(now)
+  local names, known_lanes = {}, 0
+  for i = 1, stored do
+    local lane, record, s = store[i], records[i], head + i
+    local part = lane.part
     if not part then
-      part = {'E', epoch, struct.pack('>I8', now)}
-      parts[lane.channel] = part
-      parts[#parts + 1] = lane.channel
+      -- The first of its lane in this call.
+      lane.number = pack('>I2', known_lanes)
+      known_lanes = known_lanes + 1
+      names[known_lanes] = pack('>I2', #lane.name) .. lane.name
+      part = parts[lane.channel]
+      if not part then
+        part = {'E', epoch, pack('>I8', now)}
+        parts[lane.channel] = part
+        parts[#parts + 1] = lane.channel
+      end
+      lane.part = part
+      if lane.gone then
+        -- All that the lane held is gone. An entry of time 0 in the last one's place tells the floor.
+        call('XADD', lane.stream, lane.gone .. '-0', 'r', '')
+      end
     end
-    part[#part + 1] = struct.pack('>I8I4', s[2], #s[3])
-    part[#part + 1] = s[3]
+    call('XADD', lane.stream, 'MAXLEN', lane.most, int(s) .. stamp, 'r', record)
+    local n = #part
+    part[n + 1] = pack('>I8I4', s, #record)
+    part[n + 2] = record
+    numbers[i] = lane.number
   end
-  if #store > 0 then
+  if stored > 0 then
     each('ZADD', LANES, scores)
     each('ZADD', NAMES, new_names)
     each('ZREM', SILENT, unsilent)
@@ -294,20 +329,10 @@ local function write()
     redis.call(publish, live[1], message)
     redis.call(publish, live_channel, message)
   end
-  if #store > 0 then
-    local names, numbers, n = {}, {}, 0
-    for _, s in ipairs(store) do
-      local lane = s[1]
-      if not lane.number then
-        lane.number = n
-        n = n + 1
-        names[n] = struct.pack('>I2', #lane.name) .. lane.name
-      end
-      numbers[#numbers + 1] = struct.pack('>I2', lane.number)
-    end
-    local blob = 'S' .. epoch .. struct.pack('>I8I8I4I2', now, first, #store, n)
+  if stored > 0 then
+    local blob = 'S' .. epoch .. pack('>I8I8I4I2', now, first, stored, known_lanes)
       .. table.concat(names) .. table.concat(numbers)
-    redis.call('XADD', SPINE, 'MAXLEN', '~', spine_most, int(seq) .. '-' .. int(now), 's', blob)
+    redis.call('XADD', SPINE, 'MAXLEN', '~', spine_most, int(seq) .. stamp, 's', blob)
     for _, channel in ipairs(parts) do
       redis.call(publish, channel, table.concat(parts[channel]))
     end
@@ -319,4 +344,4 @@ if not done then
   if type(failure) == 'table' then failure = failure.err end
   return {'partial', tostring(failure)}
 end
-return reply
+return {'ok', epoch, int(first), table.concat(outcomes), where}
