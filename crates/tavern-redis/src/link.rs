@@ -8,6 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value, cmd};
 use tavern_backend::{Error, Position, Result, Topic, TopicFilter};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -66,13 +67,19 @@ impl Link {
         while !self.token.is_cancelled() {
             match self.connect_or_refuse().await {
                 Some(Ok(up)) => {
-                    tries = 0;
+                    let since = Instant::now();
                     if let Some(opened) = opened.take() {
                         // Who gave up opening has dropped the backend, which ends this task.
                         let _ = opened.send(Ok(()));
                     }
                     let reason = self.serve(up).await;
                     self.down(&reason).await;
+                    if since.elapsed() >= self.shared.config.reconnect_max {
+                        tries = 0;
+                    } else {
+                        // What cuts it as soon as it is there will do so again.
+                        self.pause(&mut tries).await;
+                    }
                 }
                 Some(Err(failure)) => {
                     if let Some(opened) = opened.take() {
@@ -81,10 +88,7 @@ impl Link {
                     }
                     tracing::debug!(reason = %failure.reason, "the server cannot be used yet");
                     self.shared.health.set_down(failure.reason.as_str());
-                    let wait = FIRST_WAIT.saturating_mul(1 << tries.min(10));
-                    let wait = wait.min(self.shared.config.reconnect_max);
-                    tries += 1;
-                    self.refuse_for(wait.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+                    self.pause(&mut tries).await;
                 }
                 None => break,
             }
@@ -108,8 +112,12 @@ impl Link {
         }
     }
 
-    async fn refuse_for(&mut self, wait: Duration) {
-        let sleep = tokio::time::sleep(wait);
+    /// Waits before the next attempt, each time longer; answers wishes meanwhile.
+    async fn pause(&mut self, tries: &mut u32) {
+        let wait = FIRST_WAIT.saturating_mul(1 << (*tries).min(10));
+        let wait = wait.min(self.shared.config.reconnect_max);
+        *tries += 1;
+        let sleep = tokio::time::sleep(wait.mul_f64(1.0 - fastrand::f64() / 2.0));
         tokio::pin!(sleep);
         loop {
             tokio::select! {

@@ -2,4 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod conformance;
+mod faults;
+mod forwarder;
 mod kit;
+mod outages;
+mod stand;

@@ -1,0 +1,96 @@
+//! A wire between a node and a server that can stop carrying without being cut.
+
+use std::net::SocketAddr;
+
+use tavern_backend::Tasks;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Forwards connections to a port. While it is stopped it takes new ones and carries nothing, as a
+/// firewall does that has forgotten about them.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    carries: watch::Sender<bool>,
+    /// Connections it has taken.
+    taken: watch::Receiver<u64>,
+    port: u16,
+    _tasks: Tasks,
+}
+
+impl Forwarder {
+    pub(crate) async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = listener.local_addr().unwrap().port();
+        let (carries, watched) = watch::channel(true);
+        let (count, taken) = watch::channel(0);
+        let tasks = Tasks::new();
+        let token = tasks.token().clone();
+        tasks.spawn(async move {
+            // Its connections live as long as it does.
+            let mut open = tokio::task::JoinSet::new();
+            loop {
+                tokio::select! {
+                    client = listener.accept() => {
+                        let client = client.unwrap().0;
+                        count.send_modify(|count| *count += 1);
+                        open.spawn(serve(client, ([127, 0, 0, 1], port).into(), watched.clone()));
+                    }
+                    () = token.cancelled() => return,
+                }
+            }
+        });
+        Self { carries, taken, port: ours, _tasks: tasks }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn stop(&self) {
+        self.carries.send_replace(false);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.carries.send_replace(true);
+    }
+
+    /// How many connections it was asked for.
+    pub(crate) fn taken(&self) -> u64 {
+        *self.taken.borrow()
+    }
+}
+
+async fn serve(client: TcpStream, to: SocketAddr, carries: watch::Receiver<bool>) {
+    let Ok(server) = TcpStream::connect(to).await else { return };
+    let ((client_in, client_out), (server_in, server_out)) =
+        (client.into_split(), server.into_split());
+    tokio::select! {
+        () = carry(client_in, server_out, carries.clone()) => {}
+        () = carry(server_in, client_out, carries) => {}
+    }
+}
+
+async fn carry(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    mut carries: watch::Receiver<bool>,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        if carries.wait_for(|carries| *carries).await.is_err() {
+            return;
+        }
+        match from.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => {
+                // What was read when it stopped waits, too.
+                if carries.wait_for(|carries| *carries).await.is_err()
+                    || to.write_all(&buffer[..n]).await.is_err()
+                {
+                    return;
+                }
+            }
+        }
+    }
+}
