@@ -95,7 +95,7 @@ impl Publisher {
     /// Runs until `drain` is triggered and the queue is empty, or its time is over.
     pub(crate) async fn run(mut self, drain: CancellationToken) {
         let mut jobs = Vec::new();
-        let mut open = true;
+        let (mut open, mut watching) = (true, true);
         while open || !self.queue.is_empty() || self.flight.is_some() {
             self.take_off();
             let room = self.room();
@@ -117,10 +117,10 @@ impl Publisher {
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     self.tick();
                 }
-                health = self.health.changed() => match health {
+                health = self.health.changed(), if watching => match health {
                     Some(health) if health.up => self.retry_at = None,
-                    Some(_) => self.answer_with_tickets(),
-                    None => open = false,
+                    Some(_) => self.answer_all(),
+                    None => (open, watching) = (false, false),
                 },
                 () = drain.cancelled(), if self.deadline.is_none() => {
                     self.jobs.close();
@@ -173,14 +173,10 @@ impl Publisher {
     fn accept(&mut self, job: Job) {
         let Job { envelope, live, accepted, reply } = job;
         let stalled = self.is_stalled();
-        if live && stalled {
-            // Other nodes get live messages at most once; local subscribers have it.
-            self.node.tallies.live_unsent.one();
-            self.node.tallies.published_live.one();
-            drop(reply.send(Ok(Outcome::Live)));
-            return;
-        }
-        if stalled && let Some(reason) = self.spool_is_full(envelope.data.len()) {
+        if !live
+            && stalled
+            && let Some(reason) = self.spool_is_full(envelope.data.len())
+        {
             self.node.tallies.published_rejected.one();
             let retry_after = Duration::from_secs(1);
             drop(reply.send(Err(Error::SpoolFull { reason, retry_after })));
@@ -190,7 +186,13 @@ impl Publisher {
         let until = accepted + self.node.config.spool_age;
         let mut pending = Pending::new(publication, live, until, reply);
         if stalled {
-            pending.answer_with_ticket(&self.node.tallies);
+            if self.first_without_answer().is_some() {
+                self.answer_all();
+            }
+            pending.answer(&self.node.tallies);
+        }
+        if live && stalled {
+            return self.drop_live(pending);
         }
         self.queued_bytes += pending.bytes();
         self.queue.push_back(pending);
@@ -207,6 +209,10 @@ impl Publisher {
 
     /// Sends the front of the queue, if nothing is under way.
     fn take_off(&mut self) {
+        if self.queue.is_empty() {
+            // Nothing is left of what failed.
+            self.retry_at = None;
+        }
         let waits = self.retry_at.is_some_and(|at| at > Instant::now());
         if self.flight.is_some() || self.queue.is_empty() || waits {
             return;
@@ -246,11 +252,18 @@ impl Publisher {
                 flight.began + self.node.config.spool_age
             }
         });
-        let front = self.queue.front().map(|front| {
-            let patience = front.accepted() + self.patience();
-            if front.waits_for_answer() { patience.min(front.until) } else { front.until }
-        });
-        [flight, front, self.retry_at, self.deadline].into_iter().flatten().min()
+        let front = self.queue.front().map(|front| front.until);
+        let answer = self.first_without_answer().map(|first| first.accepted() + self.patience());
+        [flight, front, answer, self.retry_at, self.deadline].into_iter().flatten().min()
+    }
+
+    /// The first whose publisher waits. All before it were answered, as answers are given from the
+    /// front on.
+    fn first_without_answer(&self) -> Option<&Pending> {
+        let flight = self.flight.as_ref().map_or(&[][..], |flight| &flight.batch);
+        let in_flight = flight.partition_point(|pending| !pending.waits_for_answer());
+        let in_queue = || self.queue.partition_point(|pending| !pending.waits_for_answer());
+        flight.get(in_flight).or_else(|| self.queue.get(in_queue()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What becomes of a batch, and of what waits too long.
 
+use std::sync::Arc;
+
 use tavern_backend::{Cursor, Place, Position, Published};
 use tokio::time::Instant;
 
@@ -7,6 +9,7 @@ use super::Publisher;
 use super::pending::Pending;
 use crate::delivery::GapReason;
 use crate::error::Error;
+use crate::frame::Frame;
 use crate::marker::Marker;
 use crate::ring::Arrival;
 
@@ -58,7 +61,13 @@ impl Publisher {
         match published {
             Published::Stored(position) => pending.stored(Cursor(position), tallies),
             Published::Duplicate(position) => pending.duplicate(Cursor(position), tallies),
-            Published::Live => pending.live(tallies),
+            Published::Live => {
+                if !pending.live {
+                    // When it was accepted nobody knew that its topic is live.
+                    self.deliver_here(&pending);
+                }
+                pending.live(&self.node.tallies);
+            }
             Published::Rejected(rejection) => {
                 let error = match tavern_backend::Error::from(rejection) {
                     tavern_backend::Error::Invalid(invalid) if invalid.what() == "id" => {
@@ -109,8 +118,7 @@ impl Publisher {
         let mut kept = Vec::with_capacity(batch.len());
         for mut pending in batch {
             if pending.live {
-                self.node.tallies.live_unsent.one();
-                pending.live(&self.node.tallies);
+                self.drop_live(pending);
                 continue;
             }
             pending.maybe_stored |= unknown;
@@ -119,8 +127,21 @@ impl Publisher {
         self.put_back(kept);
         self.retry_at = Some(Instant::now() + self.backoff.next());
         if self.is_stalled() {
-            self.answer_with_tickets();
+            self.answer_all();
         }
+    }
+
+    /// Other nodes get live messages at most once, and not this one; local subscribers have it.
+    pub(super) fn drop_live(&self, pending: Pending) {
+        self.node.tallies.live_unsent.one();
+        pending.live(&self.node.tallies);
+    }
+
+    fn deliver_here(&self, pending: &Pending) {
+        let envelope = pending.publication.envelope.clone();
+        let left = envelope.ttl.map(|ttl| ttl.saturating_sub(pending.accepted().elapsed()));
+        let expires = left.map(|left| self.node.clock.now().after(left));
+        self.node.ring.append([Arrival::Live(Arc::new(Frame::live(envelope, expires)))]);
     }
 
     /// Puts a batch back where it was: nothing overtakes it.
@@ -131,12 +152,41 @@ impl Publisher {
         }
     }
 
-    /// Tells everybody who waits that the message is kept and tried.
-    pub(super) fn answer_with_tickets(&mut self) {
-        let tallies = &self.node.tallies;
+    /// Answers everybody who waits: the message is kept and tried; or it is live, and is not kept
+    /// for later.
+    pub(super) fn answer_all(&mut self) {
+        self.answer_first(usize::MAX);
+    }
+
+    /// Answers everybody who has waited for as long as publishers are patient, and who comes
+    /// before them.
+    fn answer_overdue(&mut self, now: Instant) {
+        let patience = self.node.config.publish_patience;
+        let flight = self.flight.iter().flat_map(|flight| &flight.batch);
+        let overdue = flight.chain(&self.queue).enumerate().filter(|(_, pending)| {
+            pending.waits_for_answer() && pending.accepted() + patience <= now
+        });
+        if let Some((last, _)) = overdue.last() {
+            self.answer_first(last + 1);
+        }
+    }
+
+    fn answer_first(&mut self, most: usize) {
+        let tallies = Arc::clone(&self.node.tallies);
         let flight = self.flight.iter_mut().flat_map(|flight| &mut flight.batch);
-        for pending in flight.chain(&mut self.queue).filter(|pending| !pending.live) {
-            pending.answer_with_ticket(tallies);
+        let in_flight = flight.take(most).map(|pending| pending.answer(&tallies)).count();
+        let in_queue = self.queue.len().min(most - in_flight);
+        self.queue.iter_mut().take(in_queue).for_each(|pending| pending.answer(&tallies));
+        if self.queue.iter().take(in_queue).any(|pending| pending.live) {
+            let rest = self.queue.split_off(in_queue);
+            for pending in std::mem::replace(&mut self.queue, rest).into_iter().rev() {
+                if pending.live {
+                    self.queued_bytes = self.queued_bytes.saturating_sub(pending.bytes());
+                    self.drop_live(pending);
+                } else {
+                    self.queue.push_front(pending);
+                }
+            }
         }
     }
 
@@ -144,7 +194,9 @@ impl Publisher {
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
         if self.is_stalled() {
-            self.answer_with_tickets();
+            self.answer_all();
+        } else {
+            self.answer_overdue(now);
         }
         let hung =
             |began: Instant| now.saturating_duration_since(began) >= self.node.config.spool_age;

@@ -48,9 +48,15 @@ impl Pending {
         self.reply.is_some()
     }
 
-    /// Tells the publisher that it is kept and tried, if it still waits.
-    pub(super) fn answer_with_ticket(&mut self, tallies: &Tallies) {
+    /// Answers the publisher, if it still waits: the message is kept and tried; or it is live, and
+    /// what becomes of it elsewhere is not told.
+    pub(super) fn answer(&mut self, tallies: &Tallies) {
         let Some(reply) = self.reply.take() else { return };
+        if self.live {
+            tallies.published_live.one();
+            drop(reply.send(Ok(Outcome::Live)));
+            return;
+        }
         let (settle, settled) = watch::channel(None);
         tallies.spooled.one();
         let ticket = Ticket { until: self.until, settled };
@@ -76,7 +82,9 @@ impl Pending {
 
     /// It went to the other nodes, at most once.
     pub(super) fn live(self, tallies: &Tallies) {
-        tallies.published_live.one();
+        if self.reply.is_some() || !self.live {
+            tallies.published_live.one();
+        }
         let reason = "the topic is live".to_owned();
         let settled = Settled::Discarded { reason, maybe_stored: false };
         self.settle(Ok(Outcome::Live), settled);

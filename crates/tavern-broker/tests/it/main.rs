@@ -11,3 +11,4 @@ mod publishing;
 mod random;
 mod resuming;
 mod snapshots;
+mod stalling;
