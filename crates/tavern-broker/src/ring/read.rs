@@ -18,8 +18,8 @@ pub(crate) enum Got {
     Entry(Arc<Frame>),
     /// With its offset.
     Live(u64, Arc<Frame>),
-    /// With its offset.
-    Marker(u64, Arc<Marker>),
+    /// With its offset, and the watermark there.
+    Marker(u64, u64, Arc<Marker>),
 }
 
 /// What a read came to.
@@ -75,10 +75,10 @@ impl Ring {
         let state = self.read_state();
         if at < state.base {
             let fallen = state.indexes(follow).any(|i| i.evicted > at && i.evicted_seq > seen);
+            *lost_live |= state.indexes(follow).any(|index| index.evicted_live > at);
             if fallen || state.evicted_marker > at {
                 return Read::Fallen { base: state.base };
             }
-            *lost_live |= state.indexes(follow).any(|index| index.evicted_live > at);
             at = state.base;
         }
         let end = match follow {
@@ -113,7 +113,7 @@ impl State {
         out.extend(self.slot(offset).map(|slot| match &slot.item {
             Item::Entry { frame, .. } => Got::Entry(Arc::clone(frame)),
             Item::Live { frame, .. } => Got::Live(offset, Arc::clone(frame)),
-            Item::Marker(marker) => Got::Marker(offset, Arc::clone(marker)),
+            Item::Marker(marker) => Got::Marker(offset, slot.seq, Arc::clone(marker)),
         }));
     }
 

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tavern_backend::{Epoch, Lane, MessageEnvelope, Position, Scope, Topic, TopicFilter};
@@ -209,4 +210,21 @@ proptest! {
         let reader = ring.follow(&filters(&["zzz"]), None);
         prop_assert!(ring.enter(&reader.follow, at(head)).is_some());
     }
+}
+
+#[test]
+fn live_messages_that_leave_unread_are_told_of_even_if_a_marker_leaves_with_them() {
+    let ring = ring(4_000);
+    let reader = ring.follow(&filters(&["live"]), None);
+    let live = |n: u64| {
+        let envelope = MessageEnvelope::new(Topic::new("live").unwrap(), n.to_string());
+        Arrival::Live(Arc::new(Frame::for_test(envelope, None)))
+    };
+    ring.append([live(1), live(2)]);
+    ring.append([Arrival::Marker(Marker::Recovered { after: Duration::ZERO })]);
+    ring.append((1..=50).map(|seq| Arrival::Entry(frame("loud", None, at(seq)))));
+    let (mut got, mut lost) = (Vec::new(), false);
+    let read = ring.read(&reader.follow, reader.since, 0, 64, &mut got, &mut lost);
+    assert!(matches!(read, Read::Fallen { .. }), "{read:?}");
+    assert!(got.is_empty() && lost);
 }

@@ -109,18 +109,27 @@ impl Trip {
     /// The log went over to another epoch under the reader.
     async fn cross(&self, position: Position, replay: &mut Replay) -> Position {
         let head = self.head().await;
-        let (seq, gap) = match head.lineage.locate(position, head.position.seq) {
+        let (now, lineage) = (head.position, &head.lineage);
+        if now.epoch == position.epoch {
+            return position;
+        }
+        let (seq, lost) = match lineage.locate(position, now.seq) {
             Place::At { seq, lost } => (seq, lost.is_some()),
             Place::Beyond { fork } => (fork, true),
-            Place::Unknown => (head.position.seq, true),
+            Place::Unknown => (now.seq, true),
         };
-        if gap {
+        let end = match lineage.locate(Position::new(position.epoch, u64::MAX), now.seq) {
+            Place::Beyond { fork } => Some(fork),
+            Place::At { .. } | Place::Unknown => None,
+        };
+        replay.crossed(end.unwrap_or(now.seq), end.is_some());
+        // The log itself may not have been told yet of what is lost beyond the fork.
+        let heard = self.wish.node.extent.of(position.epoch);
+        if lost || heard.is_some_and(|heard| end.is_some_and(|end| end < heard.seq)) {
             let last = Cursor(position).to_string();
             self.tell_gap(replay, GapReason::Epoch, last, self.wish.all_topics()).await;
         }
-        // Floors told in the other epoch say nothing about seqs of this one.
-        replay.told.clear();
-        Position::new(head.position.epoch, seq)
+        Position::new(now.epoch, seq)
     }
 
     async fn deliver(
@@ -206,7 +215,8 @@ impl Trip {
     async fn give_out(&self, kept: &mut Option<Kept>, replay: &mut Replay) {
         let Some(Kept { messages, dropped, .. }) = kept.take() else { return };
         let delivered = u64::try_from(messages.len()).unwrap_or(u64::MAX);
-        (replay.delivered, replay.dropped) = (delivered, dropped);
+        replay.delivered += delivered;
+        replay.dropped += dropped;
         if dropped > 0 {
             self.send(vec![Delivery::Truncated(Truncated { delivered, dropped })]).await;
         }

@@ -49,6 +49,16 @@ impl Replay {
         self.bridged.get(&frame.envelope.topic).is_some_and(|taken| seq <= *taken)
     }
 
+    /// The log went over to another epoch after `at`; `known` if this one is an ancestor of it.
+    /// What counts in the numbers of this one holds as far as both have the same entries.
+    pub(super) fn crossed(&mut self, at: u64, known: bool) {
+        // What it waited for beyond the fork is not in the log any more.
+        self.until = self.until.min(at);
+        let shared = if known { at } else { 0 };
+        let told = self.told.values_mut().chain([&mut self.told_horizon]);
+        self.bridged.values_mut().chain(told).for_each(|seq| *seq = shared.min(*seq));
+    }
+
     /// Counts a message on its way to the client, which was stored then.
     pub(super) fn delivers(&mut self, appended: LogTime) {
         self.first.get_or_insert(appended);

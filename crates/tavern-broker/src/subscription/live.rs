@@ -8,7 +8,7 @@ use tavern_backend::Position;
 use tokio::sync::mpsc;
 
 use super::catch_up::Trip;
-use super::{Away, State, Subscription};
+use super::{Away, Handover, State, Subscription};
 use crate::delivery::{Degraded, Delivery, GapReason};
 use crate::frame::Frame;
 use crate::marker::Marker;
@@ -53,8 +53,8 @@ impl Subscription {
                 }
                 Poll::Pending
             }
-            Read::Fallen { .. } => {
-                self.fall();
+            Read::Fallen { base } => {
+                self.fall(base);
                 Poll::Ready(())
             }
         }
@@ -74,7 +74,7 @@ impl Subscription {
             for got in got.drain(..) {
                 match got {
                     Got::Live(_, frame) => out.extend(self.wish.message(frame)),
-                    Got::Marker(_, marker) => self.health(&marker, out),
+                    Got::Marker(_, _, marker) => self.health(&marker, out),
                     // It has a place in the log, and comes once this stream has one.
                     Got::Entry(_) => {}
                 }
@@ -97,13 +97,15 @@ impl Subscription {
                 out.extend(self.wish.message(frame));
             }
             Got::Live(..) => {}
-            Got::Marker(offset, marker) => {
-                if let Some((reason, last, topics)) =
-                    self.pass(&marker, offset >= self.live_from, out)
-                {
+            Got::Marker(offset, seq, marker) => {
+                let gap = self.pass(&marker, offset >= self.live_from, out);
+                if let Some(here) = &mut self.position {
+                    // Whatever it follows of what lies before the marker has been read.
+                    here.seq = here.seq.max(seq);
+                }
+                if let Some((reason, last, topics)) = gap {
                     if self.wish.node.snapshot.is_some() {
-                        self.at = offset + 1;
-                        self.bridge(reason, last, topics);
+                        self.bridge(offset + 1, reason, last, topics);
                         return ControlFlow::Break(());
                     }
                     if let Some(replay) = &mut self.replay {
@@ -161,8 +163,7 @@ impl Subscription {
                 let seq = if *known { here.seq.min(*at) } else { *at };
                 self.position = Some(Position::new(*epoch, seq));
                 if let Some(replay) = &mut self.replay {
-                    // What it waited for beyond the fork is not in the log any more.
-                    replay.until = replay.until.min(*at);
+                    replay.crossed(*at, *known);
                 }
                 let gap = *lost || !known || here.seq > *at;
                 gap.then(|| (GapReason::Epoch, last, self.wish.all_topics()))
@@ -176,13 +177,16 @@ impl Subscription {
         }
     }
 
-    /// Tells a gap and bridges it with snapshots, then goes on behind it.
-    fn bridge(&mut self, reason: GapReason, last: String, topics: Vec<String>) {
+    /// Tells a gap and bridges it with snapshots, then goes on in the ring at offset `at`.
+    fn bridge(&mut self, at: u64, reason: GapReason, last: String, topics: Vec<String>) {
         let Some(position) = self.position else { return };
+        // Live messages are given out meanwhile, from where that had come to.
+        self.at = at.max(self.live_from);
         let (sender, deliveries) = mpsc::channel(2);
         let trip = Trip::new(&self.wish, &self.following, &self.interested, sender);
         let replay = self.replay.take().unwrap_or_default();
-        let work = Box::pin(trip.bridge(position, replay, reason, last, topics));
+        let behind = Handover { at, position, replay: Some(replay) };
+        let work = Box::pin(trip.bridge(behind, reason, last, topics));
         self.state = State::Away(Away { work, deliveries, done: None });
     }
 
@@ -228,10 +232,11 @@ impl Subscription {
         }
     }
 
-    /// What it wants left the ring unread: goes on from history.
-    fn fall(&mut self) {
+    /// What it wants left the ring, which begins at `base`, unread: goes on from history.
+    fn fall(&mut self, base: u64) {
         let Some(position) = self.position else { return };
         self.wish.node.tallies.fell_off.one();
+        self.at = base.max(self.live_from);
         let (sender, deliveries) = mpsc::channel(2);
         let trip = Trip::new(&self.wish, &self.following, &self.interested, sender);
         let work = Box::pin(trip.go(position, self.replay.take(), GapReason::Slow));

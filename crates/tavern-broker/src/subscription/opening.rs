@@ -131,17 +131,18 @@ impl Trip {
         self.wish.filters.iter().filter(may_be_live).map(ToString::to_string).collect()
     }
 
-    /// Tells a gap that was met on the way, bridges it, and goes on behind it.
+    /// Tells a gap that was met in the ring, bridges it, and goes on `behind` it: there, and not
+    /// from history, which would tell of the same gap.
     pub(super) async fn bridge(
         self,
-        position: Position,
-        mut replay: Box<Replay>,
+        mut behind: Handover,
         reason: GapReason,
         last: String,
         topics: Vec<String>,
     ) -> Handover {
+        let mut replay = behind.replay.take().unwrap_or_default();
         self.tell_gap(&mut replay, reason, last, topics).await;
-        self.go(position, Some(replay), reason).await
+        Handover { replay: Some(replay), ..behind }
     }
 
     /// Tells a gap, and bridges what a snapshot can bridge.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod bridging;
+mod crossing;
 mod faulty;
 mod forking;
 mod hooks;

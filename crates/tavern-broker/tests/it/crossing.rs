@@ -1,0 +1,58 @@
+//! Streams on their way through history while the log forks under them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tavern_backend::{Backend, Bus, Retention};
+use tavern_broker::{Broker, GapReason};
+
+use crate::faulty::Faulty;
+use crate::kit::{broker, config, engine, gap, message, reconnected, silence, store};
+
+/// A resume behind 20, of a log that had 60 when it was asked, and is cut back to 30 before the
+/// first page is read.
+async fn cut_under_a_resume(max_replay: Option<usize>) {
+    let engine = engine(Retention::default());
+    let other = broker(&engine);
+    let mut at = None;
+    for n in 1..=60 {
+        let cursor = store(&other, "t", n.to_string()).await;
+        at = at.or((n == 20).then_some(cursor));
+    }
+    let (reads, log, writer) = (AtomicU64::new(0), engine.clone(), other.clone());
+    let faulty = Faulty::new(&engine).read(move |node, query| {
+        let first = reads.fetch_add(1, Ordering::Relaxed) == 0;
+        let (log, writer) = (log.clone(), writer.clone());
+        async move {
+            if first {
+                log.rewind(30);
+                store(&writer, "t", "31 anew").await;
+            }
+            node.read(query).await
+        }
+    });
+    let mut config = config();
+    config.max_replay = max_replay;
+    let a = Broker::builder().bus(Bus::new(faulty)).config(config).build().unwrap();
+    let mut stream = a.subscribe(["t"]).resume(at.unwrap()).open().unwrap();
+    // Of what is lost beyond the fork nobody has told the log yet; but it was there.
+    assert_eq!(gap(&mut stream).await.reason, GapReason::Epoch);
+    for n in 21..=30 {
+        assert_eq!(message(&mut stream).await.data().as_str(), n.to_string());
+    }
+    let end = reconnected(&mut stream).await;
+    assert_eq!((end.delivered, end.complete, end.cursor.0.seq), (10, false, 30));
+    assert_eq!(message(&mut stream).await.data().as_str(), "31 anew");
+    silence(&mut stream).await;
+    store(&other, "t", "32 anew").await;
+    assert_eq!(message(&mut stream).await.data().as_str(), "32 anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_waits_for_what_was_lost_ends_at_the_fork() {
+    cut_under_a_resume(None).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_with_a_maximum_ends_at_the_fork_too() {
+    cut_under_a_resume(Some(1_000)).await;
+}
