@@ -4,7 +4,7 @@ mod builder;
 mod hooks;
 mod publish;
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use tavern_backend::{Bus, Invalid, Tasks, TopicFilter};
 use tokio::sync::mpsc;
@@ -51,6 +51,9 @@ struct Shared {
     jobs: mpsc::Sender<Job>,
     /// The publisher: it ends by itself once told to drain.
     publishing: Tasks,
+    /// The task that closes the node: it goes on if nobody waits for it any more.
+    closing: Tasks,
+    close_once: Once,
 }
 
 impl Drop for Shared {
@@ -149,18 +152,26 @@ impl Broker {
     ///
     /// Cancel safe: the node keeps closing; calling again waits for the rest.
     pub async fn close(&self) {
-        let Shared { node, publishing, .. } = &*self.shared;
-        publishing.close().await;
-        // What was stored is delivered here too before the streams end, if it comes in time.
-        let drain = node.config.close_drain;
-        if tokio::time::timeout(drain, node.caught_up()).await.is_err() {
-            tracing::warn!(?drain, "streams end before the log's head has arrived here");
-        }
-        node.ring.close();
-        node.tasks.close().await;
-        if let Err(error) = node.bus.close().await {
-            tracing::warn!(%error, "the backend did not close in good order");
-        }
-        node.hooks.close();
+        let Shared { node, publishing, closing, close_once, .. } = &*self.shared;
+        close_once.call_once(|| {
+            let (node, publishing) = (Arc::clone(node), publishing.clone());
+            closing.spawn(async move { close(&node, &publishing).await });
+        });
+        closing.close().await;
     }
+}
+
+async fn close(node: &Node, publishing: &Tasks) {
+    publishing.close().await;
+    // What was stored is delivered here too before the streams end, if it comes in time.
+    let drain = node.config.close_drain;
+    if tokio::time::timeout(drain, node.caught_up()).await.is_err() {
+        tracing::warn!(?drain, "streams end before the log's head has arrived here");
+    }
+    node.ring.close();
+    node.tasks.close().await;
+    if let Err(error) = node.bus.close().await {
+        tracing::warn!(%error, "the backend did not close in good order");
+    }
+    node.hooks.close();
 }

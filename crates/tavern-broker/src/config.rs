@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+/// As good as for ever, and no clock ends before it does.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The broker's limits and times. Every queue, ring and cache has its bound here.
+///
+/// A time longer than a year counts as a year; a probe interval below a millisecond as one.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct BrokerConfig {
@@ -68,5 +73,26 @@ impl Default for BrokerConfig {
             close_spread: Duration::from_secs(3),
             open_patience: Duration::from_secs(2),
         }
+    }
+}
+
+impl BrokerConfig {
+    /// With times that can be added to any moment.
+    pub(crate) fn within_bounds(mut self) -> Self {
+        for time in [
+            &mut self.linger,
+            &mut self.probe_interval,
+            &mut self.repair_delay,
+            &mut self.repair_patience,
+            &mut self.publish_patience,
+            &mut self.spool_age,
+            &mut self.close_drain,
+            &mut self.close_spread,
+            &mut self.open_patience,
+        ] {
+            *time = (*time).min(LONGEST);
+        }
+        self.probe_interval = self.probe_interval.max(Duration::from_millis(1));
+        self
     }
 }

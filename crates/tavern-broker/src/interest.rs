@@ -124,8 +124,15 @@ impl Interest {
         }
     }
 
-    /// Carries the interest to the backend until `token` ends it.
+    /// Carries the interest to the backend until `token` ends it, whatever the backend does.
     pub(crate) async fn run(self: Arc<Self>, bus: Bus, token: CancellationToken) {
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = self.carry(&bus) => {}
+        }
+    }
+
+    async fn carry(&self, bus: &Bus) {
         let tick = (self.linger / 4).clamp(Duration::from_millis(5), Duration::from_secs(5));
         let mut backoff = Backoff::default();
         let mut gone: Vec<TopicFilter> = Vec::new();
@@ -138,7 +145,6 @@ impl Interest {
                 backoff.next()
             };
             tokio::select! {
-                () = token.cancelled() => return,
                 () = self.work.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }

@@ -39,6 +39,7 @@ mod node;
 mod outcome;
 mod overlap;
 mod pages;
+mod patience;
 mod publisher;
 mod ring;
 mod sequencer;

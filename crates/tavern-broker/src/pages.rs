@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tavern_backend::{Bus, Epoch, Error, FilterSet, Lane, Page, ReadQuery};
 
 use crate::counters::Tallies;
 use crate::frame::Frame;
+use crate::patience::in_time;
 
 /// Seqs of a page of everything.
 const PAGE: u64 = 128;
@@ -20,7 +22,7 @@ const NEAR: u64 = 64 * PAGE;
 const FAR_ENTRIES: usize = 512;
 
 type Answer = Result<Arc<HistoryPage>, Arc<Error>>;
-type Call = Shared<BoxFuture<'static, Answer>>;
+type Read = BoxFuture<'static, Answer>;
 
 /// The page cache, bounded in bytes, oldest read first out.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Pages {
     bus: Bus,
     tallies: Arc<Tallies>,
     budget: usize,
+    /// How long the log is given to answer: one read that hangs holds nobody up for good.
+    patience: Duration,
     /// Guards the cache only; calls run outside of it.
     cache: Mutex<Cache>,
 }
@@ -42,11 +46,19 @@ struct Cache {
 
 #[derive(Debug)]
 struct Held {
-    call: Call,
+    page: Reading,
     read: u64,
     bytes: usize,
     /// Where it ends, if the log may have gone on from there since.
     ends: Option<u64>,
+}
+
+/// A page in the cache.
+#[derive(Debug)]
+enum Reading {
+    /// It is being read, by those who wait for it: once they are gone the read ends.
+    Underway(WeakShared<Read>),
+    Done(Arc<HistoryPage>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -116,8 +128,13 @@ pub(crate) struct Wanted {
 }
 
 impl Pages {
-    pub(crate) fn new(bus: Bus, budget: usize, tallies: Arc<Tallies>) -> Arc<Self> {
-        Arc::new(Self { bus, tallies, budget, cache: Mutex::default() })
+    pub(crate) fn new(
+        bus: Bus,
+        budget: usize,
+        patience: Duration,
+        tallies: Arc<Tallies>,
+    ) -> Arc<Self> {
+        Arc::new(Self { bus, tallies, budget, patience, cache: Mutex::default() })
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -179,58 +196,68 @@ impl Pages {
             let cache = &mut *guard;
             // One that ends below the head is read again: once for all who know of that head.
             let held = cache.pages.get(&key);
-            if let Some(held) = held.filter(|held| held.ends.is_none_or(|ends| ends >= head)) {
+            let held = held.filter(|held| held.ends.is_none_or(|ends| ends >= head));
+            let underway = match held.map(|held| &held.page) {
+                Some(Reading::Done(page)) => {
+                    self.tallies.page_hits.one();
+                    return Ok(Arc::clone(page));
+                }
+                Some(Reading::Underway(call)) => call.upgrade(),
+                None => None,
+            };
+            if underway.is_some() {
                 self.tallies.page_hits.one();
-                held.call.clone()
-            } else {
+            }
+            underway.unwrap_or_else(|| {
                 cache.reads += 1;
-                let read = cache.reads;
-                let call = self.call(&key, read, wanted);
-                let held = Held { call: call.clone(), read, bytes: 0, ends: None };
-                if let Some(old) = cache.pages.insert(key, held) {
-                    cache.bytes = cache.bytes.saturating_sub(old.bytes);
+                let call = self.read(&key, cache.reads, wanted);
+                if let Some(weak) = call.downgrade() {
+                    let page = Reading::Underway(weak);
+                    let held = Held { page, read: cache.reads, bytes: 0, ends: None };
+                    if let Some(old) = cache.pages.insert(key, held) {
+                        cache.bytes = cache.bytes.saturating_sub(old.bytes);
+                    }
                 }
                 call
-            }
+            })
         };
         call.await
     }
 
-    fn call(self: &Arc<Self>, key: &Key, read: u64, wanted: Option<&Wanted>) -> Call {
+    fn read(self: &Arc<Self>, key: &Key, read: u64, wanted: Option<&Wanted>) -> Shared<Read> {
         let mut query = ReadQuery::range(key.after, key.to);
         query = match wanted {
             Some(wanted) => query.with_filters(Arc::clone(&wanted.filters)).with_limit(FAR_ENTRIES),
             None => query.with_limit(usize::try_from(PAGE).unwrap_or(usize::MAX)),
         };
-        let (pages, key) = (Arc::clone(self), key.clone());
+        // Made here: also a read that nobody waits for long enough to begin it leaves the cache.
+        let place = Place { pages: Arc::clone(self), key: key.clone(), read };
         async move {
+            let Place { pages, key, .. } = &place;
             pages.tallies.page_reads.one();
             let limit = query.limit;
-            let page = pages.bus.read(query).await.map_err(Arc::new);
-            let page = page.inspect_err(|_| pages.finish(&key, read, None))?;
+            let page = in_time(pages.patience, pages.bus.read(query)).await;
+            let page =
+                page.unwrap_or_else(|| Err(Error::unavailable("history does not answer")))?;
             let full = page.to >= key.to || page.entries.len() >= limit;
             let page = Arc::new(HistoryPage::new(page));
             // One with nothing in it says only that the log had not gone on.
-            let lasts = page.page.epoch == key.epoch && (full || page.page.to > key.after);
-            let kept = lasts.then(|| (page.weight(), (!full).then_some(page.page.to)));
-            pages.finish(&key, read, kept);
+            if page.page.epoch == key.epoch && (full || page.page.to > key.after) {
+                pages.keep(key, read, &page, (!full).then_some(page.page.to));
+            }
             Ok(page)
         }
         .boxed()
         .shared()
     }
 
-    /// Keeps a page, with its weight and where it ends if it may grow; or not, if it was only for
-    /// those who waited for it.
-    fn finish(&self, key: &Key, read: u64, kept: Option<(usize, Option<u64>)>) {
+    /// Keeps a page that was read. `ends` is where, if it may grow.
+    fn keep(&self, key: &Key, read: u64, page: &Arc<HistoryPage>, ends: Option<u64>) {
         let mut guard = self.cache();
         let cache = &mut *guard;
         let Some(held) = cache.pages.get_mut(key).filter(|held| held.read == read) else { return };
-        let Some((bytes, ends)) = kept else {
-            cache.pages.remove(key);
-            return;
-        };
-        (held.bytes, held.ends) = (bytes, ends);
+        let bytes = page.weight();
+        *held = Held { page: Reading::Done(Arc::clone(page)), read, bytes, ends };
         cache.bytes += bytes;
         cache.order.push_back((key.clone(), read));
         let Cache { pages, order, .. } = cache;
@@ -254,5 +281,23 @@ impl Pages {
         cache.pages.clear();
         cache.order.clear();
         cache.bytes = 0;
+    }
+}
+
+/// The place of a read in the cache. It is given up with the read, unless that has left a page:
+/// then the page was only for those who waited for it, or there is none.
+struct Place {
+    pages: Arc<Pages>,
+    key: Key,
+    read: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut cache = self.pages.cache();
+        let Some(held) = cache.pages.get(&self.key) else { return };
+        if held.read == self.read && matches!(held.page, Reading::Underway(_)) {
+            cache.pages.remove(&self.key);
+        }
     }
 }

@@ -84,8 +84,18 @@ impl Node {
         Arc::new(Self {
             ring: Arc::new(Ring::new(config.ring_bytes)),
             interest: Arc::new(Interest::new(config.linger)),
-            heads: Heads::new(bus.clone(), Arc::clone(&clock), Arc::clone(&extent)),
-            pages: Pages::new(bus.clone(), config.page_cache_bytes, Arc::clone(&tallies)),
+            heads: Heads::new(
+                bus.clone(),
+                Arc::clone(&clock),
+                Arc::clone(&extent),
+                config.repair_patience,
+            ),
+            pages: Pages::new(
+                bus.clone(),
+                config.page_cache_bytes,
+                config.repair_patience,
+                Arc::clone(&tallies),
+            ),
             clock,
             extent,
             tallies,

@@ -1,7 +1,7 @@
 //! Making a broker.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use futures_util::FutureExt;
 use tavern_backend::{Bus, Tasks};
@@ -70,6 +70,7 @@ impl BrokerBuilder {
     /// Outside of a tokio runtime.
     pub fn build(self) -> Result<Broker> {
         let Self { bus, config, snapshot } = self;
+        let config = config.within_bounds();
         let bus = bus.unwrap_or_else(Bus::memory);
         let feed = bus.feed()?;
         let (jobs, queue) = mpsc::channel(config.publish_queue.max(1));
@@ -80,6 +81,8 @@ impl BrokerBuilder {
         let publishing = Tasks::new();
         let drain = publishing.token().clone();
         publishing.spawn(Publisher::new(Arc::clone(&node), queue).run(drain));
-        Ok(Broker { shared: Arc::new(Shared { node, jobs, publishing }) })
+        let (closing, close_once) = (Tasks::new(), Once::new());
+        let shared = Shared { node, jobs, publishing, closing, close_once };
+        Ok(Broker { shared: Arc::new(shared) })
     }
 }

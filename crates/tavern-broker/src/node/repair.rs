@@ -13,6 +13,7 @@ use super::Reader;
 use crate::backoff::Backoff;
 use crate::delivery::GapReason;
 use crate::marker::Marker;
+use crate::patience::in_time;
 use crate::ring::Arrival;
 use crate::sequencer::Step;
 
@@ -190,17 +191,4 @@ impl Reader {
         self.flush(&mut arrivals);
         self.repair.stop();
     }
-}
-
-/// Waits for `future` as long as `patience`, in slices: a pause of the process itself, after which
-/// every timer is due at once, costs one slice and not all of it.
-async fn in_time<F: Future>(patience: Duration, future: F) -> Option<F::Output> {
-    const SLICES: u32 = 8;
-    let mut future = std::pin::pin!(future);
-    for _ in 0..SLICES {
-        if let Ok(output) = tokio::time::timeout(patience / SLICES, &mut future).await {
-            return Some(output);
-        }
-    }
-    None
 }
