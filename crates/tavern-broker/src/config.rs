@@ -47,7 +47,8 @@ pub struct BrokerConfig {
     pub close_drain: Duration,
     /// At close, clients are told to come back after a random time up to this. 3 s.
     pub close_spread: Duration,
-    /// How long a stream waits for its interest to be confirmed before it opens degraded. 2 s.
+    /// How long a stream waits for its interest to be confirmed, and for the log to say where it
+    /// ends, before it opens degraded: it carries live topics, and begins once it can. 2 s.
     pub open_patience: Duration,
 }
 

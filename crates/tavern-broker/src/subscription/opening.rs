@@ -1,5 +1,8 @@
 //! Where a stream begins: interest confirmed, head asked, the client's id placed in the log.
 
+use std::pin::pin;
+use std::sync::Arc;
+
 use tavern_backend::{
     Cursor, Head, Lane, LastEventId, MessageId, Place, Position, Topic, TopicFilter,
 };
@@ -27,18 +30,40 @@ pub(super) async fn open(trip: Trip, start: Start, down_since: Option<Instant>) 
         let backend = trip.wish.node.bus.info().name;
         trip.send(vec![Delivery::Degraded(Degraded { backend, since: since.elapsed() })]).await;
     }
-    trip.lows.confirmed().await;
+    let head = trip.ready(down_since.is_some()).await;
     match start {
-        Start::Now => trip.begin().await,
-        Start::Oldest => trip.begin_with_oldest().await,
-        Start::After(last) => trip.resume(last).await,
+        Start::Now => trip.begin(head.position).await,
+        Start::Oldest => trip.begin_with_oldest(head.position).await,
+        Start::After(last) => trip.resume(last, &head).await,
     }
 }
 
 impl Trip {
-    async fn begin(self) -> Handover {
-        // The position is taken before the snapshots: what is published meanwhile comes after them.
-        let position = self.head().await.position;
+    /// The log's head, asked once the interest was confirmed. The client is told if that takes
+    /// longer than it should although the link is up; if it is down, the node tells.
+    async fn ready(&self, told: bool) -> Arc<Head> {
+        let (node, began) = (&self.wish.node, Instant::now());
+        let mut ready = pin!(async {
+            self.lows.confirmed().await;
+            self.head().await
+        });
+        if let Ok(head) = tokio::time::timeout(node.config.open_patience, &mut ready).await {
+            return head;
+        }
+        let tells = !told && node.bus.health().get().up;
+        let state = || Degraded { backend: node.bus.info().name, since: began.elapsed() };
+        if tells {
+            self.send(vec![Delivery::Degraded(state())]).await;
+        }
+        let head = ready.await;
+        if tells {
+            self.send(vec![Delivery::Recovered(state())]).await;
+        }
+        head
+    }
+
+    /// `position` is taken before the snapshots: what is published meanwhile comes after them.
+    async fn begin(self, position: Position) -> Handover {
         let topics = self.wish.filters.iter().filter_map(TopicFilter::as_topic);
         for topic in topics.collect::<Vec<_>>() {
             let snapshot = self.wish.snapshot(topic, SnapshotReason::Connect).await;
@@ -49,28 +74,26 @@ impl Trip {
         self.go(position, None, GapReason::Trimmed).await
     }
 
-    async fn begin_with_oldest(self) -> Handover {
-        let head = self.head().await;
+    async fn begin_with_oldest(self, head: Position) -> Handover {
         let replay = Replay {
-            until: head.position.seq,
+            until: head.seq,
             end: End::Cursor,
             told_horizon: u64::MAX,
             ..Replay::default()
         };
-        let position = Position::new(head.position.epoch, 0);
+        let position = Position::new(head.epoch, 0);
         self.go(position, Some(Box::new(replay)), GapReason::Trimmed).await
     }
 
-    async fn resume(self, last: LastEventId) -> Handover {
+    async fn resume(self, last: LastEventId, head: &Head) -> Handover {
         self.wish.node.tallies.resumes.one();
-        let head = self.head().await;
         let mut replay =
             Replay { until: head.position.seq, end: End::Reconnected, ..Replay::default() };
-        let (seq, gap) = self.place(&last, &head).await;
+        let (seq, gap) = self.place(&last, head).await;
         if let Some(reason) = gap {
             self.tell_gap(&mut replay, reason, last.to_string(), self.wish.all_topics()).await;
         }
-        let live = self.live_filters(&head);
+        let live = self.live_filters(head);
         if !live.is_empty() {
             let open = replay.open_gaps;
             self.tell_gap(&mut replay, GapReason::Live, last.to_string(), live).await;

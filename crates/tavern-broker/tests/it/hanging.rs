@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tavern_backend::{Backend, Bus, MemoryEngine, Retention, Tasks};
-use tavern_broker::{Broker, BrokerConfig};
+use tavern_backend::{Backend, Bus, Error, Keep, MemoryEngine, Retention, Tasks};
+use tavern_broker::{Broker, BrokerConfig, Delivery, Outcome};
+use tokio::time::Instant;
 
 use crate::faulty::Faulty;
-use crate::kit::{LIMIT, broker, config, engine, message, open, opened, reconnected, store};
+use crate::kit::{
+    LIMIT, broker, config, engine, message, next, open, opened, reconnected, silence, store,
+};
 
 /// Longer than anything that waits here may take.
 const LONG: Duration = Duration::from_secs(60 * 60);
@@ -171,4 +174,41 @@ async fn times_may_be_as_long_as_they_like() {
     store(&broker, "t", "x").await;
     assert_eq!(message(&mut stream).await.data().as_str(), "x");
     broker.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_begin_yet_opens_degraded_and_carries_live_topics() {
+    let live = Retention::default().with_rule("live/**".try_into().unwrap(), Keep::live());
+    let engine = engine(live);
+    let backend = Faulty::new(&engine).subscribe(|inner, filters| async move {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        inner.subscribe(&filters).await
+    });
+    let mut config = config();
+    config.open_patience = Duration::from_secs(3);
+    let broker = faulty(backend, config);
+    let began = Instant::now();
+    let mut stream = broker.subscribe(["live/t", "t"]).open().unwrap();
+    let Delivery::Degraded(degraded) = next(&mut stream).await else { panic!("degraded") };
+    assert_eq!(degraded.since.as_secs(), 3);
+    assert_eq!(began.elapsed().as_secs(), 3);
+    assert!(matches!(broker.publish("live/t", "x").await, Ok(Outcome::Live)));
+    assert_eq!(message(&mut stream).await.data().as_str(), "x");
+    let Delivery::Recovered(recovered) = next(&mut stream).await else { panic!("recovered") };
+    assert_eq!(recovered.since.as_secs(), 10);
+    opened(&mut stream).await;
+    store(&broker, "t", "y").await;
+    assert_eq!(message(&mut stream).await.data().as_str(), "y");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_a_log_that_says_nothing_opens_degraded() {
+    let backend = Faulty::new(&news()).head(|_, ()| async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Err(Error::unavailable("out of order"))
+    });
+    let broker = faulty(backend, config());
+    let mut stream = broker.subscribe(["t"]).open().unwrap();
+    assert!(matches!(next(&mut stream).await, Delivery::Degraded(_)));
+    silence(&mut stream).await;
 }
