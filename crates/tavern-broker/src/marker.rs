@@ -12,6 +12,9 @@ use crate::delivery::GapReason;
 pub(crate) enum Marker {
     /// Entries are missing here, of these lanes; of unknown ones if `None`.
     Gap { reason: GapReason, lanes: Option<Vec<Lane>> },
+    /// The same, for what history no longer had when a hole was read from it: all that is known to
+    /// be removed of these lanes lies at or below `through`, which may be far above this place.
+    Trimmed { lanes: Option<Vec<Lane>>, through: u64 },
     /// The log goes on in another epoch after `at`. `lost`: accepted entries of the old one are
     /// gone. `known`: the old epoch is an ancestor of the new one.
     Fork { epoch: Epoch, at: u64, lost: bool, known: bool },
@@ -24,8 +27,11 @@ pub(crate) enum Marker {
 impl Marker {
     pub(crate) fn weight(&self) -> usize {
         let lanes = match self {
-            Self::Gap { lanes: Some(lanes), .. } => lanes.len() * 96,
+            Self::Gap { lanes: Some(lanes), .. } | Self::Trimmed { lanes: Some(lanes), .. } => {
+                lanes.len() * 96
+            }
             Self::Gap { lanes: None, .. }
+            | Self::Trimmed { lanes: None, .. }
             | Self::Fork { .. }
             | Self::Degraded { .. }
             | Self::Recovered { .. } => 0,

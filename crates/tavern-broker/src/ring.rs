@@ -65,6 +65,9 @@ struct State {
     region: u64,
     /// No resume from the ring below this seq.
     region_seq: u64,
+    /// Below this seq history no longer has everything, and the ring, which was repaired from it,
+    /// cannot tell which of it is missing: who comes from there asks history.
+    trimmed_seq: u64,
     /// The highest seq that was evicted in this epoch: what is unknown of a new lane.
     evicted_seq: u64,
     /// The watermark of the last evicted marker, and the offset after it.
@@ -129,6 +132,7 @@ impl Ring {
                 watermark: 0,
                 region: 0,
                 region_seq: 0,
+                trimmed_seq: 0,
                 evicted_seq: 0,
                 evicted_marker_seq: 0,
                 evicted_marker: 0,

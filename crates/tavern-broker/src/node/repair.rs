@@ -1,17 +1,17 @@
 //! Reading holes from history, and giving up what cannot be read.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tavern_backend::{Error, Page, ReadQuery};
+use tavern_backend::{Error, Lane, Page, ReadQuery};
 use tokio::time::Instant;
 
 use super::Reader;
 use crate::backoff::Backoff;
-use crate::delivery::GapReason;
 use crate::marker::Marker;
 use crate::patience::in_time;
 use crate::ring::Arrival;
@@ -28,8 +28,41 @@ pub(crate) struct Repair {
     backoff: Backoff,
     /// The rest of a hole of which a part was read: nothing to wait for.
     eager: bool,
+    /// What was told to be removed, until there is no hole any more.
+    told: Told,
     /// Since when the hole could not be read although the link is up.
     failing_since: Option<Instant>,
+}
+
+/// What was told to be removed within a hole, which is read in several pages.
+#[derive(Debug, Default)]
+struct Told {
+    lanes: HashMap<Lane, u64>,
+    /// Of all lanes, up to here.
+    all: u64,
+}
+
+impl Told {
+    /// What `page` says that was removed above `here` and was not told yet; told from now on.
+    fn news(&mut self, page: &Page, here: u64) -> Option<Marker> {
+        let known = page.horizon.max(if page.floors_complete { 0 } else { page.head });
+        let mut lanes = Vec::new();
+        let mut through = known;
+        for floor in page.floors.iter().filter(|floor| floor.seq > here.max(self.all)) {
+            through = through.max(floor.seq);
+            if self.lanes.get(&floor.lane).is_none_or(|told| *told < floor.seq) {
+                self.lanes.insert(floor.lane.clone(), floor.seq);
+                lanes.push(floor.lane.clone());
+            }
+        }
+        let unknown = known > here.max(self.all);
+        if unknown {
+            self.all = through;
+        }
+        let lanes = (!unknown).then_some(lanes);
+        let nothing = lanes.as_ref().is_some_and(Vec::is_empty);
+        (!nothing).then_some(Marker::Trimmed { lanes, through })
+    }
 }
 
 /// What came of reading a hole.
@@ -59,8 +92,11 @@ impl Reader {
     pub(super) fn plan_repair(&mut self) {
         let hole = self.sequencer.hole();
         if hole.is_none_or(|(from, _)| self.repair.hole.is_none_or(|(old, _)| old != from)) {
-            let eager = std::mem::take(&mut self.repair.eager);
-            self.repair = Repair { hole, eager, ..Repair::default() };
+            let old = std::mem::take(&mut self.repair);
+            self.repair.hole = hole;
+            if hole.is_some() {
+                (self.repair.eager, self.repair.told) = (old.eager, old.told);
+            }
         }
         let Some((from, to)) = hole else { return };
         if self.repair.reading.is_some() {
@@ -125,7 +161,9 @@ impl Reader {
         let through = page.to.min(to);
         let mut arrivals = Vec::new();
         if through >= page.after {
-            self.tell_floors(page, &mut arrivals);
+            // Lanes that had entries removed above the hole's beginning may have lost some in it.
+            let news = self.repair.told.news(page, self.sequencer.watermark());
+            arrivals.extend(news.map(Arrival::Marker));
         }
         let entries = page.entries.iter().map(|entry| Step::Entry(Arc::clone(entry)));
         let unreadable = page
@@ -143,22 +181,6 @@ impl Reader {
             self.log_ends_at(page.head);
         } else {
             self.repair.eager = true;
-        }
-    }
-
-    /// Lanes that had entries removed above the hole's beginning may have lost some in the hole.
-    fn tell_floors(&self, page: &Page, arrivals: &mut Vec<Arrival>) {
-        let watermark = self.sequencer.watermark();
-        let lanes: Vec<_> = page
-            .floors
-            .iter()
-            .filter(|floor| floor.seq > watermark)
-            .map(|floor| floor.lane.clone())
-            .collect();
-        let unknown = page.horizon > watermark || !page.floors_complete;
-        if unknown || !lanes.is_empty() {
-            let lanes = (!unknown).then_some(lanes);
-            arrivals.push(Arrival::Marker(Marker::Gap { reason: GapReason::Trimmed, lanes }));
         }
     }
 

@@ -86,6 +86,9 @@ impl State {
             Marker::Fork { epoch, at, known, .. } => (epoch, at, known),
             Marker::Degraded { since } => return self.down_since = Some(*since),
             Marker::Recovered { .. } => return self.down_since = None,
+            Marker::Trimmed { through, .. } => {
+                return self.trimmed_seq = self.trimmed_seq.max(*through);
+            }
             Marker::Gap { .. } => return,
         };
         let rewound = !known || *at < self.watermark;
@@ -98,6 +101,7 @@ impl State {
             self.region_seq = *at;
             let at = *at;
             let shared = |seq: &mut u64| *seq = (*seq).min(at);
+            shared(&mut self.trimmed_seq);
             shared(&mut self.evicted_seq);
             shared(&mut self.evicted_marker_seq);
             self.lanes.iter_mut().for_each(|(_, lane)| shared(&mut lane.index.evicted_seq));

@@ -41,6 +41,7 @@ impl Ring {
         let seq = position.seq;
         if state.epoch != Some(position.epoch)
             || seq < state.region_seq
+            || seq < state.trimmed_seq
             || seq < state.evicted_marker_seq
             || state.indexes(follow).any(|index| index.evicted_seq > seq)
         {

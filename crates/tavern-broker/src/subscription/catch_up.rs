@@ -190,22 +190,7 @@ impl Trip {
         replay: &mut Replay,
         reason: GapReason,
     ) {
-        if replay.end == End::Cursor {
-            // It asked for what there is: what is not there any more is no gap.
-            return;
-        }
-        let page = &page.page;
-        let mut topics = Vec::new();
-        for floor in page.floors.iter().filter(|floor| floor.seq > position.seq) {
-            if self.wish.wants(&floor.lane) && replay.told.get(&floor.lane) < Some(&floor.seq) {
-                replay.told.insert(floor.lane.clone(), floor.seq);
-                topics.push(floor.lane.topic.to_string());
-            }
-        }
-        if page.horizon > position.seq && page.horizon > replay.told_horizon {
-            replay.told_horizon = page.horizon;
-            topics = self.wish.all_topics();
-        }
+        let topics = self.wish.removed(&page.page, position.seq, replay);
         if !topics.is_empty() {
             self.tell_gap(replay, reason, Cursor(position).to_string(), topics).await;
         }

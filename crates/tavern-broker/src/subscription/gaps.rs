@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tavern_backend::{Cursor, Lane, LogTime, Position, Topic};
+use tavern_backend::{Cursor, Lane, LogTime, Page, Position, Topic};
 
 use super::Wish;
 use crate::delivery::{Delivery, Gap, GapReason, Message, Reconnected, Snapshot};
@@ -37,13 +37,19 @@ pub(super) struct Replay {
     pub(super) open_gaps: u64,
     /// Topics whose state was sent as a snapshot taken at this seq: what is older is in it.
     pub(super) bridged: HashMap<Topic, u64>,
+    /// It asked for what there is: what is not there any more when it begins is no gap.
+    begins: bool,
     /// Floors that were told, by lane.
-    pub(super) told: HashMap<Lane, u64>,
-    /// The horizon that was told.
-    pub(super) told_horizon: u64,
+    told: HashMap<Lane, u64>,
+    /// Up to here it was told that anything may be missing.
+    told_horizon: u64,
 }
 
 impl Replay {
+    pub(super) fn new(until: u64, end: End) -> Self {
+        Self { until, end, begins: end == End::Cursor, ..Self::default() }
+    }
+
     /// Whether a snapshot of its topic holds an entry already.
     pub(super) fn is_bridged(&self, frame: &Frame, seq: u64) -> bool {
         self.bridged.get(&frame.envelope.topic).is_some_and(|taken| seq <= *taken)
@@ -57,6 +63,16 @@ impl Replay {
         let shared = if known { at } else { 0 };
         let told = self.told.values_mut().chain([&mut self.told_horizon]);
         self.bridged.values_mut().chain(told).for_each(|seq| *seq = shared.min(*seq));
+    }
+
+    /// Whether it was not told yet that entries of `lane` are missing up to `floor`; it counts as
+    /// told from now on.
+    fn is_news(&mut self, lane: &Lane, floor: u64) -> bool {
+        if floor <= self.told_horizon || self.told.get(lane).is_some_and(|told| floor <= *told) {
+            return false;
+        }
+        self.told.insert(lane.clone(), floor);
+        true
     }
 
     /// Counts a message on its way to the client, which was stored then.
@@ -92,6 +108,39 @@ impl Wish {
     /// Whether a lane is one this subscriber follows.
     pub(super) fn wants(&self, lane: &Lane) -> bool {
         lane.scope == self.scope && self.wanted.filters.matches(&lane.topic)
+    }
+
+    /// The topics of those of `lanes` that this subscriber follows; its filters if they are unknown.
+    pub(super) fn topics_of(&self, lanes: Option<&[Lane]>) -> Vec<String> {
+        let Some(lanes) = lanes else { return self.all_topics() };
+        let wanted = lanes.iter().filter(|lane| self.wants(lane));
+        wanted.map(|lane| lane.topic.to_string()).collect()
+    }
+
+    /// Notes that `replay` was told in the ring: of `lanes`, or of any if they are unknown, entries
+    /// up to `through` were removed.
+    pub(super) fn told(&self, replay: &mut Replay, lanes: Option<&[Lane]>, through: u64) {
+        let Some(lanes) = lanes else {
+            return replay.told_horizon = replay.told_horizon.max(through);
+        };
+        for lane in lanes.iter().filter(|lane| self.wants(lane)) {
+            replay.is_news(lane, through);
+        }
+    }
+
+    /// The topics of which `page` says that entries above `here` were removed, and that `replay`
+    /// was not told yet; its filters if they are unknown.
+    pub(super) fn removed(&self, page: &Page, here: u64, replay: &mut Replay) -> Vec<String> {
+        let floors = page.floors.iter().filter(|floor| floor.seq > here);
+        let mut topics: Vec<_> = floors
+            .filter(|floor| self.wants(&floor.lane) && replay.is_news(&floor.lane, floor.seq))
+            .map(|floor| floor.lane.topic.to_string())
+            .collect();
+        if page.horizon > here && page.horizon > replay.told_horizon {
+            replay.told_horizon = page.horizon;
+            topics = self.all_topics();
+        }
+        if std::mem::take(&mut replay.begins) { Vec::new() } else { topics }
     }
 
     /// The filters as text: the topics of a gap that may concern any of them.

@@ -147,15 +147,21 @@ impl Subscription {
     ) -> Option<(GapReason, String, Vec<String>)> {
         match marker {
             Marker::Gap { reason, lanes } => {
-                let topics: Vec<_> = match lanes {
-                    None => self.wish.all_topics(),
-                    Some(lanes) => lanes
-                        .iter()
-                        .filter(|lane| self.wish.wants(lane))
-                        .map(|lane| lane.topic.to_string())
-                        .collect(),
-                };
+                let topics = self.wish.topics_of(lanes.as_deref());
                 (!topics.is_empty()).then(|| (*reason, self.last_id(), topics))
+            }
+            Marker::Trimmed { lanes, through } => {
+                let topics = self.wish.topics_of(lanes.as_deref());
+                if topics.is_empty() {
+                    return None;
+                }
+                if self.wish.node.snapshot.is_some() {
+                    self.replay.get_or_insert_default();
+                }
+                if let Some(replay) = &mut self.replay {
+                    self.wish.told(replay, lanes.as_deref(), *through);
+                }
+                Some((GapReason::Trimmed, self.last_id(), topics))
             }
             Marker::Fork { epoch, at, lost, known } => {
                 let here = self.position.filter(|here| here.epoch != *epoch)?;
@@ -199,7 +205,7 @@ impl Subscription {
             Marker::Recovered { after } => {
                 out.push(Delivery::Recovered(Degraded { backend, since: *after }));
             }
-            Marker::Gap { .. } | Marker::Fork { .. } => {}
+            Marker::Gap { .. } | Marker::Trimmed { .. } | Marker::Fork { .. } => {}
         }
     }
 

@@ -75,20 +75,14 @@ impl Trip {
     }
 
     async fn begin_with_oldest(self, head: Position) -> Handover {
-        let replay = Replay {
-            until: head.seq,
-            end: End::Cursor,
-            told_horizon: u64::MAX,
-            ..Replay::default()
-        };
+        let replay = Replay::new(head.seq, End::Cursor);
         let position = Position::new(head.epoch, 0);
         self.go(position, Some(Box::new(replay)), GapReason::Trimmed).await
     }
 
     async fn resume(self, last: LastEventId, head: &Head) -> Handover {
         self.wish.node.tallies.resumes.one();
-        let mut replay =
-            Replay { until: head.position.seq, end: End::Reconnected, ..Replay::default() };
+        let mut replay = Replay::new(head.position.seq, End::Reconnected);
         let (seq, gap) = self.place(&last, head).await;
         if let Some(reason) = gap {
             self.tell_gap(&mut replay, reason, last.to_string(), self.wish.all_topics()).await;

@@ -6,6 +6,7 @@ mod bridging;
 mod crossing;
 mod faulty;
 mod forking;
+mod gaps;
 mod hanging;
 mod hooks;
 mod kit;

@@ -1,0 +1,137 @@
+//! Gaps: whoever missed something is told, in its place and once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tavern_backend::{Append, Backend, Bus, Keep, MessageEnvelope, Publication, Retention, Topic};
+use tavern_broker::{Broker, Delivery, GapReason};
+
+use crate::faulty::Faulty;
+use crate::kit::{
+    broker, cabled, config, engine, gap, message, next, open, opened, reconnected, silence, store,
+};
+
+fn keep(entries: u32) -> Retention {
+    Retention::default().with_default(Keep::new(entries, Duration::ZERO))
+}
+
+/// Appends so many messages to `topic`, by one call.
+async fn flood(bus: &Bus, topic: &str, messages: usize) {
+    let envelope = MessageEnvelope::new(Topic::new(topic).unwrap(), "x");
+    let publication = || {
+        let accepted = tokio::time::Instant::now();
+        Publication { key: bus.next_key(), envelope: envelope.clone(), accepted }
+    };
+    let publications = (0..messages).map(|_| publication()).collect();
+    bus.append(Append { known: None, publications }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_trimmed_within_a_hole_is_told_to_who_comes_later() {
+    let engine = engine(keep(2));
+    let (a, cable) = cabled(&engine, config());
+    let other = broker(&engine);
+    let (mut stream, _) = open(&a, &["t", "u"]).await;
+    let before = store(&other, "t", "1").await;
+    assert_eq!(message(&mut stream).await.data().as_str(), "1");
+    cable.cut();
+    assert!(matches!(next(&mut stream).await, Delivery::Degraded(_)));
+    let within = store(&other, "u", "of another topic").await;
+    for n in 2..=6 {
+        store(&other, "t", n.to_string()).await;
+    }
+    cable.heal();
+    let mut gaps = 0;
+    loop {
+        match next(&mut stream).await {
+            Delivery::Gap(gap) => {
+                assert_eq!((gap.reason, gap.topics), (GapReason::Trimmed, vec!["t".to_owned()]));
+                gaps += 1;
+            }
+            Delivery::Message(message) if message.data().as_str() == "6" => break,
+            _ => {}
+        }
+    }
+    assert_eq!(gaps, 1);
+    // The node has what it could read in its ring, and there it cannot be seen what is missing.
+    for cursor in [before, within] {
+        let mut back = a.subscribe(["t"]).resume(cursor).open().unwrap();
+        assert_eq!(gap(&mut back).await.reason, GapReason::Trimmed);
+        for n in 5..=6 {
+            assert_eq!(message(&mut back).await.data().as_str(), n.to_string());
+        }
+        assert!(!reconnected(&mut back).await.complete);
+        silence(&mut back).await;
+    }
+    // Of the other topic nothing is missing.
+    let mut back = a.subscribe(["u"]).resume(before).open().unwrap();
+    assert_eq!(message(&mut back).await.data().as_str(), "of another topic");
+    assert!(reconnected(&mut back).await.complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_trimmed_is_told_once_however_many_pages_its_hole_takes() {
+    let engine =
+        engine(keep(2).with_rule("u".try_into().unwrap(), Keep::new(100_000, Duration::ZERO)));
+    let (a, cable) = cabled(&engine, config());
+    let other = Bus::new(engine.node());
+    let (mut t, _) = open(&a, &["t"]).await;
+    let (_u, _) = open(&a, &["u"]).await;
+    cable.cut();
+    assert!(matches!(next(&mut t).await, Delivery::Degraded(_)));
+    flood(&other, "u", 5_000).await;
+    flood(&other, "t", 4).await;
+    cable.heal();
+    let (mut gaps, mut messages) = (0, 0);
+    while messages < 2 {
+        match next(&mut t).await {
+            Delivery::Gap(_) => gaps += 1,
+            Delivery::Message(_) => messages += 1,
+            Delivery::Recovered(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(gaps, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_the_oldest_on_whatever_is_trimmed_on_the_way_is_a_gap() {
+    let engine = engine(keep(300));
+    let other = Bus::new(engine.node());
+    let (reads, writer) = (AtomicU64::new(0), other.clone());
+    let faulty = Faulty::new(&engine).read(move |node, query| {
+        // Before the second page is read, everything up to 400 goes.
+        let second = reads.fetch_add(1, Ordering::Relaxed) == 1;
+        let writer = writer.clone();
+        async move {
+            if second {
+                flood(&writer, "t", 300).await;
+            }
+            node.read(query).await
+        }
+    });
+    flood(&other, "t", 400).await;
+    let a = Broker::builder().bus(Bus::new(faulty)).config(config()).build().unwrap();
+    let mut stream = a.subscribe(["t"]).from_oldest().open().unwrap();
+    // What is gone when it begins is no gap.
+    let first = message(&mut stream).await.cursor().unwrap().0.seq;
+    assert_eq!(first, 101);
+    let mut last = first;
+    let gap = loop {
+        match next(&mut stream).await {
+            Delivery::Message(message) => {
+                let seq = message.cursor().unwrap().0.seq;
+                assert_eq!(seq, last + 1, "and no gap");
+                last = seq;
+            }
+            Delivery::Gap(gap) => break gap,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(gap.reason, GapReason::Trimmed);
+    // What there was when it came ends here; the rest is news.
+    assert_eq!(opened(&mut stream).await.0.seq, 400);
+    for seq in 401..=700 {
+        assert_eq!(message(&mut stream).await.cursor().unwrap().0.seq, seq);
+    }
+}
