@@ -39,7 +39,11 @@ const WORDS: &[(&str, &str)] = &[
     ("WRONGPASS", "the user name or the password is wrong"),
     ("NOAUTH", "the server asks for a password"),
     ("NOPERM", "the server's ACL does not let this user do it"),
-    ("WRONGTYPE", "a key of the namespace holds something else: another program uses its name"),
+    (
+        "WRONGTYPE",
+        "a key of the namespace holds something else, as if another program used its name: delete \
+         it, or choose another namespace",
+    ),
 ];
 
 impl Failure {

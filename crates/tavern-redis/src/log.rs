@@ -37,7 +37,13 @@ impl Shared {
     /// Asks the log where it stands; creates it if there is none.
     pub(crate) async fn look(&self, session: &Session) -> Result<State> {
         let mut conn = session.reader.clone();
-        self.look_on(&mut conn, session).await.inspect_err(|failure| session.notice(failure))
+        self.look_on(&mut conn, session).await.inspect_err(|failure| {
+            session.notice(failure);
+            if failure.lasting {
+                // Nothing works on such a log: the node is not ready, and says why, until it changes.
+                session.end(&failure.reason);
+            }
+        })
     }
 
     /// The same on a connection of the caller's choice: what is pushed on it later lies above.

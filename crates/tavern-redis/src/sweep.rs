@@ -76,7 +76,12 @@ async fn sweep_lanes(shared: &Shared, session: &Session, view: &View) -> Result<
             call.key(keys.stream(text)).key(keys.ids(text)).key(keys.order(text));
             call.arg(text).number(u64::from(keep.entries)).number(millis(keep.age));
         }
-        call.run(&mut session.reader.clone()).await?;
+        let mut reply = Reply::new(call.run(&mut session.reader.clone()).await?)?;
+        if reply.text()? == "ok" && reply.left() > 1 {
+            reply.skip();
+            let reason = reply.text()?;
+            tracing::warn!(%reason, "a lane cannot be swept");
+        }
     }
     Ok(())
 }
@@ -92,7 +97,17 @@ async fn sweep_origins(shared: &Shared, session: &Session, view: &View) -> Resul
             call.key(view.keys.origins()).key(view.keys.origin(node));
             call.bytes(name).number(millis(shared.config.dedup_window));
             // Some at a time.
-            while call.run(&mut session.reader.clone()).await? == Value::Int(1) {}
+            loop {
+                match call.run(&mut session.reader.clone()).await {
+                    Ok(Value::Int(1)) => {}
+                    Ok(_) => break,
+                    Err(failure) if failure.is_refusal() => {
+                        tracing::warn!(reason = %failure.reason, "keys of a node cannot be swept");
+                        break;
+                    }
+                    Err(failure) => return Err(failure),
+                }
+            }
         }
     }
     Ok(())

@@ -277,6 +277,8 @@ local function write()
       lane.part = part
       if lane.gone then
         -- All that the lane held is gone. An entry of time 0 in the last one's place tells the floor.
+        -- A stream that is there and empty remembers its last entry, and takes none in its place.
+        call('DEL', lane.stream)
         call('XADD', lane.stream, lane.gone .. '-0', 'r', '')
       end
     end

@@ -42,7 +42,8 @@ local most = tonumber(ARGV[6])
 local function changed()
   lanes = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[5], '+inf', 'WITHSCORES', 'LIMIT', 0, most)
 end
-if #ARGV == 6 then
+-- Names that are not complete, as somebody deleted them, say nothing of what there is.
+if #ARGV == 6 or redis.pcall('ZCARD', KEYS[3]) ~= tonumber(meta[6]) then
   changed()
 else
   local few, total = redis.call('ZCOUNT', KEYS[2], '(' .. ARGV[5], '+inf'), 0

@@ -14,11 +14,12 @@ local function split(id)
   return tonumber(seq), tonumber(at)
 end
 
--- The last seq that is removed, or counts as removed.
+-- The last seq that is removed, or counts as removed, and whether there is anything else.
 local function floor(stream, name, keep, age)
-  local length = redis.call('XLEN', stream)
-  if length == 0 then
-    return tonumber(redis.call('ZSCORE', KEYS[2], name) or '0')
+  local length = redis.pcall('XLEN', stream)
+  -- Somebody else's key in its place is no stream: what the lane had is gone.
+  if length == 0 or type(length) == 'table' then
+    return tonumber(redis.call('ZSCORE', KEYS[2], name) or '0'), false
   end
   local last, from, count = 0, '-', math.max(length - keep, 1)
   local excess = length - keep
@@ -26,12 +27,12 @@ local function floor(stream, name, keep, age)
     local entries = redis.call('XRANGE', stream, from, '+', 'COUNT', count)
     for _, entry in ipairs(entries) do
       local seq, at = split(entry[1])
-      if excess <= 0 and at > 0 and not (age > 0 and at <= now - age) then return last end
+      if excess <= 0 and at > 0 and not (age > 0 and at <= now - age) then return last, true end
       excess = excess - 1
       last = seq
       from = '(' .. entry[1]
     end
-    if #entries < count then return last end
+    if #entries < count then return last, false end
     count = 32
   end
 end
@@ -46,10 +47,10 @@ local reply = {'ok', meta[3]}
 for i = 3, #KEYS do
   local a = 7 + (i - 3) * 4
   local name, keep, age, want = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3]
-  local low = floor(KEYS[i], name, keep, age)
+  local low, more = floor(KEYS[i], name, keep, age)
   -- The floor, whether there may be more behind what follows, then ids and records.
   local lane = {low, 0}
-  if want == '1' then
+  if more and want == '1' then
     local from = string.format('%.0f', math.max(low, after) + 1)
     local taken, size, count = 0, 0, 1
     while true do

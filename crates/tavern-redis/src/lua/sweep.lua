@@ -8,8 +8,8 @@ local time = redis.call('TIME')
 local now = math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), tonumber(meta[2]))
 local silence, window = tonumber(ARGV[2]), tonumber(ARGV[3])
 local horizon, count = tonumber(meta[3]), tonumber(meta[4])
-local removed = 0
-for i = 5, #KEYS, 3 do
+local removed, failed = 0, nil
+local function lane(i)
   local stream, ids, order = KEYS[i], KEYS[i + 1], KEYS[i + 2]
   local a = 4 + (i - 5)
   local name, keep, age = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
@@ -63,9 +63,9 @@ for i = 5, #KEYS, 3 do
       -- Its stream is gone, whoever took it.
       redis.call('ZADD', KEYS[4], string.format('%.0f', now), name)
     elseif last and tonumber(since) <= now - silence and redis.call('LLEN', order) == 0 then
-      horizon = math.max(horizon, tonumber(last))
-      count = count - 1
-      redis.call('HSET', KEYS[1], 'horizon', string.format('%.0f', horizon), 'lanes', string.format('%.0f', count))
+      local above = math.max(horizon, tonumber(last))
+      redis.call('HSET', KEYS[1], 'horizon', string.format('%.0f', above), 'lanes', string.format('%.0f', count - 1))
+      horizon, count = above, count - 1
       redis.call('ZREM', KEYS[2], name)
       redis.call('ZREM', KEYS[3], name)
       redis.call('ZREM', KEYS[4], name)
@@ -73,4 +73,14 @@ for i = 5, #KEYS, 3 do
     end
   end
 end
-return {'ok', removed}
+-- One lane that cannot be swept, as a key of it is somebody else's, is not in the others' way.
+for i = 5, #KEYS, 3 do
+  local done, failure = pcall(lane, i)
+  if not done then failed = type(failure) == 'table' and failure.err or tostring(failure) end
+end
+-- Names that were lost are written down again, if it is only them.
+local names = redis.pcall('ZCARD', KEYS[3])
+if type(names) == 'number' and names ~= count and redis.call('ZCARD', KEYS[2]) == count then
+  redis.pcall('ZUNIONSTORE', KEYS[3], 1, KEYS[2], 'WEIGHTS', 0)
+end
+return {'ok', removed, failed}
