@@ -13,6 +13,7 @@
 
 mod builder;
 mod catch_up;
+mod cut;
 mod direct;
 mod gaps;
 mod live;

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tavern_backend::{Cursor, Head, Place, Position};
+use tavern_backend::{Cursor, Place, Position};
 use tokio::sync::mpsc;
 
+use super::cut::Cut;
 use super::gaps::{End, Replay};
 use super::{Handover, Wish};
 use crate::backoff::Backoff;
@@ -22,6 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Trip {
     pub(super) wish: Arc<Wish>,
     pub(super) lows: Lows,
+    pub(super) cut: Cut,
     follow: Follow,
     sender: mpsc::Sender<Vec<Delivery>>,
 }
@@ -34,7 +36,7 @@ impl Trip {
         sender: mpsc::Sender<Vec<Delivery>>,
     ) -> Self {
         let (wish, follow) = (Arc::clone(wish), following.follow.clone());
-        Self { wish, lows: interested.lows(), follow, sender }
+        Self { wish, lows: interested.lows(), cut: Cut::default(), follow, sender }
     }
 
     /// Hands deliveries to the stream, as fast as the client takes them.
@@ -42,18 +44,6 @@ impl Trip {
         if !batch.is_empty() {
             // The receiver goes away only together with this future.
             drop(self.sender.send(batch).await);
-        }
-    }
-
-    /// The log's head as asked now, however long that takes.
-    pub(super) async fn head(&self) -> Arc<Head> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.wish.node.heads.now().await {
-                Ok(head) => return head,
-                Err(error) => tracing::debug!(%error, "a stream waits for the log"),
-            }
-            tokio::time::sleep(backoff.next()).await;
         }
     }
 
@@ -73,8 +63,14 @@ impl Trip {
             if kept.is_some() && position.seq >= replay.until {
                 self.give_out(&mut kept, &mut replay).await;
             }
+            if self.cut.of(position.epoch).is_some_and(|end| position.seq >= end) {
+                position = self.wait_for_append(position, &mut replay).await;
+                continue;
+            }
             progress.mark_unchanged();
+            // Below the end of a log that lost its tail, the ring would go on with the tail.
             if kept.is_none()
+                && self.cut.of(position.epoch).is_none()
                 && self.lows.complete_above(position)
                 && let Some(at) = self.wish.node.ring.enter(&self.follow, position)
             {
@@ -107,7 +103,7 @@ impl Trip {
     }
 
     /// The log went over to another epoch under the reader.
-    async fn cross(&self, position: Position, replay: &mut Replay) -> Position {
+    pub(super) async fn cross(&self, position: Position, replay: &mut Replay) -> Position {
         let head = self.head().await;
         let (now, lineage) = (head.position, &head.lineage);
         if now.epoch == position.epoch {
@@ -145,6 +141,7 @@ impl Trip {
         let mut out = Vec::new();
         // What lies beyond a replay with a maximum comes once that has been given out.
         let to = if kept.is_some() { page.page.to.min(replay.until) } else { page.page.to };
+        let to = to.min(self.cut.of(position.epoch).unwrap_or(to));
         let news = page.items.iter().skip_while(|item| item.seq() <= position.seq);
         for item in news.take_while(|item| item.seq() <= to) {
             if item.seq() > replay.until {

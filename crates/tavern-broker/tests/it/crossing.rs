@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tavern_backend::{Backend, Bus, Retention};
-use tavern_broker::{Broker, GapReason};
+use tavern_broker::{Broker, Delivery, GapReason};
 
 use crate::faulty::Faulty;
-use crate::kit::{broker, config, engine, gap, message, reconnected, silence, store};
+use crate::kit::{
+    broker, config, engine, gap, message, next, open, opened, reconnected, silence, store,
+};
 
 /// A resume behind 20, of a log that had 60 when it was asked, and is cut back to 30 before the
 /// first page is read.
@@ -55,4 +57,41 @@ async fn a_replay_that_waits_for_what_was_lost_ends_at_the_fork() {
 #[tokio::test(start_paused = true)]
 async fn a_replay_with_a_maximum_ends_at_the_fork_too() {
     cut_under_a_resume(Some(1_000)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_comes_again_of_a_tail_that_the_log_has_lost() {
+    let engine = engine(Retention::default());
+    let (a, other) = (broker(&engine), broker(&engine));
+    let (mut connected, _) = open(&a, &["t"]).await;
+    let mut ids = Vec::new();
+    for n in 1..=60 {
+        ids.push(store(&other, "t", n.to_string()).await);
+        message(&mut connected).await;
+    }
+    // The node has the tail in its ring; who comes from here gets it into its page cache too.
+    let mut all = a.subscribe(["t", "u"]).resume(ids[39]).open().unwrap();
+    while !matches!(next(&mut all).await, Delivery::Reconnected(_)) {}
+    engine.rewind(55);
+    // Nothing has been appended: no other epoch says so.
+    let mut back = a.subscribe(["t"]).resume(ids[59]).open().unwrap();
+    let mut behind = a.subscribe(["t"]).resume(ids[52]).open().unwrap();
+    let mut fresh = a.subscribe(["t"]).open().unwrap();
+    assert_eq!(gap(&mut back).await.reason, GapReason::Epoch);
+    assert_eq!(reconnected(&mut back).await.cursor.0.seq, 55);
+    silence(&mut back).await;
+    for n in 54..=55 {
+        assert_eq!(message(&mut behind).await.data().as_str(), n.to_string());
+    }
+    assert_eq!(reconnected(&mut behind).await.cursor.0.seq, 55);
+    silence(&mut behind).await;
+    assert_eq!(opened(&mut fresh).await.0.seq, 55);
+    silence(&mut fresh).await;
+    // Who was to get the tail is told once it is known for good; then all go on.
+    store(&other, "t", "56 anew").await;
+    for stream in [&mut connected, &mut back, &mut behind, &mut fresh] {
+        assert_eq!(gap(stream).await.reason, GapReason::Epoch);
+        assert_eq!(message(stream).await.data().as_str(), "56 anew");
+        silence(stream).await;
+    }
 }
