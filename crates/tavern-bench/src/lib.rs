@@ -16,6 +16,7 @@ mod encode;
 mod fanout;
 mod figure;
 mod heap;
+mod latency;
 mod machine;
 mod memory;
 mod pairs;

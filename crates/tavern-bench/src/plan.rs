@@ -13,6 +13,8 @@ pub enum Part {
     FanOut,
     /// Publishing, beside bare inserts.
     Publish,
+    /// From a publisher to a subscriber on another node.
+    Latency,
     /// Many clients that come back at once.
     Resume,
     /// What topics and subscriptions take in memory.
@@ -21,8 +23,8 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 5] =
-        [Self::Encode, Self::FanOut, Self::Publish, Self::Resume, Self::Memory];
+    pub const ALL: [Self; 6] =
+        [Self::Encode, Self::FanOut, Self::Publish, Self::Latency, Self::Resume, Self::Memory];
 }
 
 /// How much is measured.
@@ -45,6 +47,8 @@ pub struct Plan {
     pub messages: usize,
     /// How long one measurement of publishing takes.
     pub publishing: Duration,
+    /// Messages of one measurement of latency.
+    pub latencies: usize,
     /// Clients that resume at once.
     pub resumes: Vec<usize>,
     /// Topics that are kept in memory.
@@ -66,6 +70,7 @@ impl Plan {
             deliveries: 8_000_000,
             messages: 50_000,
             publishing: Duration::from_secs(2),
+            latencies: 2_000,
             resumes: vec![1_000],
             topics: 100_000,
             subscriptions: 10_000,
@@ -82,6 +87,7 @@ impl Plan {
             deliveries: 2_000,
             messages: 200,
             publishing: Duration::from_millis(50),
+            latencies: 20,
             resumes: vec![50],
             topics: 1_000,
             subscriptions: 100,

@@ -18,7 +18,7 @@ use load::{Load, Through};
 pub(crate) use store::{Kind, Store};
 
 /// Bytes of data in a message.
-const PAYLOAD: usize = 256;
+pub(crate) const PAYLOAD: usize = 256;
 const TOPICS: usize = 20;
 
 /// Measures every way to publish.

@@ -45,7 +45,7 @@ enum Again {
     /// The files live as long as this.
     Sqlite(SqliteConfig, TempDir),
     /// The server runs as long as this.
-    Redis(RedisConfig, RedisServer),
+    Redis(Box<RedisConfig>, RedisServer),
 }
 
 impl Store {
@@ -77,7 +77,7 @@ impl Store {
                 let config =
                     RedisConfig::new("127.0.0.1", server.port()).with_retention(Some(retention));
                 let backend = RedisBackend::open(config.clone()).await?;
-                let again = Again::Redis(config, server);
+                let again = Again::Redis(Box::new(config), server);
                 Ok(Self { bus: Bus::new(backend), again })
             }
         }
@@ -88,7 +88,7 @@ impl Store {
         match &self.again {
             Again::Memory(backend) => Ok(Bus::new(backend.fork())),
             Again::Sqlite(config, ..) => Ok(Bus::new(SqliteBackend::open(config.clone()).await?)),
-            Again::Redis(config, ..) => Ok(Bus::new(RedisBackend::open(config.clone()).await?)),
+            Again::Redis(config, ..) => Ok(Bus::new(RedisBackend::open((**config).clone()).await?)),
         }
     }
 

@@ -1,0 +1,92 @@
+//! How long a message takes from a publisher on one node to a subscriber on another, one at a time.
+
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, Value, cmd};
+use tavern_backend::{MessageEnvelope, Payload, Topic};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::figure::Figure;
+use crate::pairs::{alternate, median};
+use crate::plan::Plan;
+use crate::publish::{Kind, PAYLOAD, Store, raw};
+use crate::report::{Section, Target};
+use crate::run::Result;
+
+/// Measures the backends that have a push of their own.
+pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
+    let title = format!("Publish to subscriber on another node, {PAYLOAD} B, one at a time");
+    let mut section = Section::new(title, &["median", "bare engine", "ratio"]);
+    let store = Store::open(Kind::Redis).await?;
+    let server = store.server().ok_or("a Redis server is expected")?;
+    let url = server.url();
+    let (to, from) = (store.bus.clone(), store.another().await?);
+    let ours = || through_bus(&to, &from, plan.latencies);
+    let bare = || bare(&url, plan.latencies);
+    let pairs = alternate(plan.pairs, ours, bare).await?;
+    let seconds = std::time::Duration::from_secs_f64;
+    let row = [
+        Figure::Time(seconds(pairs.ours)),
+        Figure::Time(seconds(pairs.theirs)),
+        Figure::Ratio(pairs.ratio),
+    ];
+    section.row("Redis, on the bus, beside PUBLISH and SUBSCRIBE", row);
+    from.close().await?;
+    to.close().await?;
+    let target = Target {
+        what: "Redis, to a subscriber: the bare engine's time to ours",
+        wanted: Figure::Ratio(0.5),
+        reached: Figure::Ratio(1.0 / pairs.ratio),
+    };
+    Ok((section, vec![target]))
+}
+
+/// The median of `count` messages, in seconds.
+async fn through_bus(
+    to: &tavern_backend::Bus,
+    from: &tavern_backend::Bus,
+    count: usize,
+) -> Result<f64> {
+    let topic = Topic::new("latency")?;
+    let payload = Payload::from("x".repeat(PAYLOAD));
+    let mut subscription = from.subscribe(topic.clone()).await?;
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        let envelope = MessageEnvelope::new(topic.clone(), payload.clone());
+        let (published, received) = tokio::join!(to.publish(envelope), async {
+            subscription.recv().await.map(|_| start.elapsed())
+        });
+        published?;
+        times.push(received.ok_or("the subscription ended")?.as_secs_f64());
+    }
+    Ok(median(times))
+}
+
+/// The same with `PUBLISH` and `SUBSCRIBE` through the same driver.
+async fn bare(url: &str, count: usize) -> Result<f64> {
+    let client = Client::open(url)?;
+    let info = client.get_connection_info().clone();
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    let client = Client::open(info.set_redis_settings(redis))?;
+    let (sender, mut pushes) = mpsc::channel(16);
+    let forward = move |push: PushInfo| match push.kind {
+        PushKind::Message => sender.try_send(()),
+        _ => Ok(()),
+    };
+    let config = AsyncConnectionConfig::new().set_push_sender(forward);
+    let mut subscriber = client.get_multiplexed_async_connection_with_config(&config).await?;
+    subscriber.subscribe("bare").await?;
+    let mut publisher = raw::connect(url).await?;
+    let body = [b'x'; PAYLOAD];
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        let command = cmd("PUBLISH").arg("bare").arg(&body).clone();
+        let (published, received) = tokio::join!(publisher.send_packed_command(&command), async {
+            pushes.recv().await.map(|()| start.elapsed())
+        });
+        Value::extract_error(published?)?;
+        times.push(received.ok_or("the subscription ended")?.as_secs_f64());
+    }
+    Ok(median(times))
+}
