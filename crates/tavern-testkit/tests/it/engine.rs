@@ -20,6 +20,14 @@ async fn set(server: &RedisServer, key: &str, value: &str) {
     server.cli(&["SET", key, value]).await.unwrap();
 }
 
+/// Waits until the server says this in its log.
+async fn logged(server: &RedisServer, text: &str) {
+    let log = server.dir().join("server.log");
+    while !std::fs::read_to_string(&log).unwrap().contains(text) {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
 #[tokio::test]
 async fn kill_keeps_what_was_acknowledged() {
     for flavor in FLAVORS {
@@ -133,6 +141,7 @@ async fn a_replica_that_was_cut_off_is_promoted_without_the_tail() {
 
         primary.cut_replication().await.unwrap();
         set(&primary, "lost", "1").await;
+        within("the replica to ask and be refused", logged(&replica, "NOPERM")).await;
         replica.promote().await.unwrap();
         assert_eq!(get(&replica, "late").await, "1", "{flavor:?}");
         assert_eq!(get(&replica, "lost").await, "", "{flavor:?}");
@@ -163,13 +172,7 @@ async fn a_port_that_is_taken_meanwhile_is_waited_for() {
     server.kill().await.unwrap();
     let taken = std::net::TcpListener::bind(server.addr()).unwrap();
     let free = async {
-        within("the server to fail", async {
-            let log = server.dir().join("server.log");
-            while !std::fs::read_to_string(&log).unwrap().contains("already in use") {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        within("the server to fail", logged(&server, "already in use")).await;
         drop(taken);
     };
     let (start, ()) = tokio::join!(server.start_again(), free);
