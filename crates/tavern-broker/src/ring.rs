@@ -43,7 +43,8 @@ pub(crate) struct Ring {
     /// Guards everything in it. Held for appends and reads of a bounded number of slots; no foreign
     /// code runs under it.
     state: RwLock<State>,
-    /// Where the ring stands, for who waits until it is ready or has come far enough.
+    /// Where the ring stands, for who waits until it is ready or has come far enough. Written
+    /// under the lock, which nobody takes who holds a borrow of it.
     progress: watch::Sender<Option<Position>>,
     /// The offset that comes next: a look without the lock, for who is woken for nothing.
     end: AtomicU64,
@@ -181,7 +182,6 @@ impl Ring {
         state.watermark = head.seq;
         state.region = state.end();
         state.region_seq = head.seq;
-        drop(state);
         self.progress.send_replace(Some(head));
     }
 

@@ -139,7 +139,7 @@ impl Subscription {
         poll_fn(|cx| self.poll_batch(cx, out, max)).await
     }
 
-    /// Appends up to about `max` deliveries to `out`. Ready with how many once there is at least
+    /// Appends up to about `max` deliveries, and at least one, to `out`. Ready with how many once there is at least
     /// one; ready with 0 once the stream has ended.
     pub fn poll_batch(
         &mut self,
@@ -147,6 +147,8 @@ impl Subscription {
         out: &mut Vec<Delivery>,
         max: usize,
     ) -> Poll<usize> {
+        // Reading none at a time it would never come to an end.
+        let max = max.max(1);
         let before = out.len();
         out.extend(self.ready.by_ref().take(max));
         let read = out.len();

@@ -28,7 +28,7 @@ impl Ring {
     /// Appends a batch and wakes, once each, those whom it concerns.
     pub(crate) fn append(&self, batch: impl IntoIterator<Item = Arrival>) {
         let mut wakers = Vec::new();
-        let position = {
+        {
             let mut state = self.write_state();
             let mut touched = Touched::default();
             for arrival in batch {
@@ -37,13 +37,14 @@ impl Ring {
             state.evict();
             self.end.store(state.end(), Ordering::Release);
             state.collect(touched, &mut wakers);
-            state.epoch.map(|epoch| Position::new(epoch, state.watermark))
-        };
-        self.progress.send_if_modified(|there| {
-            let moved = *there != position;
-            *there = position;
-            moved
-        });
+            let position = state.epoch.map(|epoch| Position::new(epoch, state.watermark));
+            // Still under the lock: what one append tells must not overtake another's.
+            self.progress.send_if_modified(|there| {
+                let moved = *there != position;
+                *there = position;
+                moved
+            });
+        }
         wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -227,4 +228,29 @@ fn live_messages_that_leave_unread_are_told_of_even_if_a_marker_leaves_with_them
     let read = ring.read(&reader.follow, reader.since, 0, 64, &mut got, &mut lost);
     assert!(matches!(read, Read::Fallen { .. }), "{read:?}");
     assert!(got.is_empty() && lost);
+}
+
+#[test]
+fn where_the_ring_stands_never_goes_back() {
+    let ring = ring(1 << 20);
+    let stop = AtomicBool::new(false);
+    let mut behind = 0;
+    std::thread::scope(|scope| {
+        // Live messages are appended by those who publish them, beside the node's reader.
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let envelope = MessageEnvelope::new(Topic::new("live").unwrap(), "x");
+                let frame = Arc::new(Frame::for_test(envelope, None));
+                while !stop.load(Ordering::Relaxed) {
+                    ring.append([Arrival::Live(Arc::clone(&frame))]);
+                }
+            });
+        }
+        for seq in 1..=50_000 {
+            ring.append([Arrival::Advance(seq)]);
+            behind += u32::from(ring.position().unwrap().seq < seq);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(behind, 0);
 }

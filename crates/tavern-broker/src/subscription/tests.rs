@@ -54,3 +54,28 @@ async fn nothing_is_lost_where_a_turn_ends_while_the_stream_opens() {
     broker.close().await;
     other.close().await;
 }
+
+#[tokio::test]
+async fn who_asks_for_no_delivery_at_a_time_gets_one_and_does_not_spin() {
+    let broker = Broker::builder().bus(Bus::new(MemoryBackend::new())).build().unwrap();
+    let mut stream = broker.subscribe(["news"]).open().unwrap();
+    assert!(matches!(next(&mut stream).await, Delivery::Cursor(_)));
+    // Behind the opening, where it reads the ring.
+    let mut out = Vec::new();
+    for n in 0..4 {
+        broker.publish("news", n.to_string()).await.unwrap();
+    }
+    // On a thread of its own: one that spins never gives it back.
+    let (answer, answered) = std::sync::mpsc::channel();
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let many = stream.recv_many(&mut out, 0).await;
+            let shared = stream.recv_shared(0).await.len();
+            answer.send((many, shared))
+        })
+    });
+    let patience = tokio::task::spawn_blocking(move || answered.recv_timeout(PATIENCE));
+    assert_eq!(patience.await.unwrap(), Ok((1, 1)));
+    broker.close().await;
+}
