@@ -1,23 +1,27 @@
-//! The soak in full: `soak TAVERN [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]`; see `scripts/soak`.
+//! The soak in full: `soak TAVERN sqlite|redis [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]`; see
+//! `scripts/soak`.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tavern_testkit::soak::{Outcome, Soak};
+use tavern_testkit::engine::{RedisOptions, RedisServer};
+use tavern_testkit::soak::{Outcome, Soak, Trouble};
 use tokio::process::Command;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let words = std::env::args().skip(1).collect::<Vec<_>>();
-    let Some(binary) = words.first() else {
+    let (Some(binary), Some("sqlite" | "redis")) =
+        (words.first(), words.get(1).map(String::as_str))
+    else {
         return say(
-            "soak TAVERN [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]\n",
+            "soak TAVERN sqlite|redis [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]\n",
             ExitCode::FAILURE,
         );
     };
-    let soak = size(&words);
+    let mut soak = size(&words);
     // `publisher` in front of the url list: this process is one of the publishers.
     if let Some(at) = words.iter().position(|word| word == "publisher") {
         let (number, urls) = (words[at + 1].parse().unwrap_or(0), &words[at + 2..]);
@@ -30,12 +34,25 @@ async fn main() -> ExitCode {
         (Ok(dir), Ok(this)) => (dir, this),
         (dir, this) => return say(&format!("{dir:?} {this:?}\n"), ExitCode::FAILURE),
     };
-    let arguments = words.iter().take(6).cloned().collect::<Vec<_>>();
-    let ran = soak.clone().run(Path::new(binary), dir.path(), |number, urls| {
+    let server = match words[1].as_str() {
+        "redis" => match RedisServer::start(RedisOptions::default().with_appendonly()).await {
+            Ok(server) => Some(server),
+            Err(error) => return say(&format!("{error}\n"), ExitCode::FAILURE),
+        },
+        _ => None,
+    };
+    soak.backend = server.as_ref().map(RedisServer::url);
+    let trouble = match &server {
+        Some(server) => Trouble::Redis(server, Duration::from_secs(20)),
+        None => Trouble::Hubs,
+    };
+    let arguments = words.iter().take(7).cloned().collect::<Vec<_>>();
+    let start = |number: usize, urls: &[String]| {
         let mut publisher = Command::new(&this);
         publisher.args(&arguments).arg("publisher").arg(number.to_string()).args(urls);
         publisher.kill_on_drop(true).spawn()
-    });
+    };
+    let ran = soak.clone().run(Path::new(binary), dir.path(), start, trouble);
     match ran.await {
         Ok(outcome) => report(&soak, &outcome),
         Err(error) => say(&format!("{error}\n"), ExitCode::FAILURE),
@@ -47,13 +64,14 @@ fn size(words: &[String]) -> Soak {
         |n: usize, default: u64| words.get(n).and_then(|w| w.parse().ok()).unwrap_or(default);
     let small = |n, default| usize::try_from(number(n, default)).unwrap_or(1);
     Soak {
-        publishers: small(1, 4),
-        messages: number(2, 10_000),
-        topics: small(3, 20),
-        clients: small(4, 200),
+        publishers: small(2, 4),
+        messages: number(3, 10_000),
+        topics: small(4, 20),
+        clients: small(5, 200),
         pause: Duration::from_millis(80),
-        kill_every: Duration::from_millis(700),
-        limit: Duration::from_secs(number(5, 300)),
+        every: Duration::from_millis(700),
+        backend: None,
+        limit: Duration::from_secs(number(6, 300)),
         seed: 7,
     }
 }
@@ -69,7 +87,8 @@ fn report(soak: &Soak, outcome: &Outcome) -> ExitCode {
         ("messages received", format!("{} of {}", outcome.received, outcome.expected)),
         ("gaps told", outcome.gaps.to_string()),
         ("times a client moved", outcome.moves.to_string()),
-        ("hubs killed with -9 and started again", outcome.kills.to_string()),
+        ("streams that ended by themselves", outcome.ended.to_string()),
+        ("times something was killed, stopped or cut", outcome.troubles.to_string()),
         ("seconds", format!("{:.1}", outcome.took.as_secs_f64())),
     ];
     let mut table = rows.map(|(what, value)| format!("{what:<50} {value}\n")).concat();
@@ -77,7 +96,7 @@ fn report(soak: &Soak, outcome: &Outcome) -> ExitCode {
         table.push_str(wrong);
         table.push('\n');
     }
-    let whole = outcome.wrong.is_empty() && outcome.complete == soak.clients;
+    let whole = outcome.wrong.is_empty() && outcome.complete == soak.clients && outcome.ended == 0;
     say(&table, if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

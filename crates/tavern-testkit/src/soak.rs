@@ -1,4 +1,7 @@
-//! The long run: publishers, clients that move, and hubs that are killed, judged by the oracle.
+//! The long run: publishers, clients that move, and hubs or their engine being killed, judged by the
+//! oracle.
+
+mod trouble;
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +16,8 @@ use crate::oracle::Oracle;
 use crate::recorder::SseRecorder;
 use crate::wait::within;
 
+pub use trouble::Trouble;
+
 /// How large a soak is.
 #[derive(Debug, Clone)]
 pub struct Soak {
@@ -26,8 +31,10 @@ pub struct Soak {
     pub clients: usize,
     /// Longest pause of a publisher after a batch: the run should outlast many kills.
     pub pause: Duration,
-    /// Time between two kills.
-    pub kill_every: Duration,
+    /// Time between two troubles.
+    pub every: Duration,
+    /// The backend of the hubs; `None` for their default.
+    pub backend: Option<String>,
     /// When it has failed.
     pub limit: Duration,
     /// Repeats the same choices.
@@ -47,8 +54,10 @@ pub struct Outcome {
     pub moves: u64,
     /// Gaps that clients were told of.
     pub gaps: u64,
-    /// Hubs killed with -9 and started again.
-    pub kills: u64,
+    /// Streams that ended although neither their client nor a killed hub ended them.
+    pub ended: u64,
+    /// How often something was killed, stopped or cut.
+    pub troubles: u64,
     /// What was wrong, by client.
     pub wrong: Vec<String>,
     /// How long it took.
@@ -91,7 +100,7 @@ impl Soak {
 
     /// Runs it with two hubs of `binary` in the empty directory `dir`. `publisher` starts the
     /// process of a publisher: it is given its number and the urls of the hubs, and shall call
-    /// [`Soak::publish`].
+    /// [`Soak::publish`]. `trouble` happens all the while.
     ///
     /// # Errors
     ///
@@ -105,11 +114,14 @@ impl Soak {
         binary: &Path,
         dir: &Path,
         publisher: impl Fn(usize, &[String]) -> std::io::Result<Child>,
+        mut trouble: Trouble<'_>,
     ) -> std::io::Result<Outcome> {
         let begun = Instant::now();
         // All of it is kept: what a client misses is then nobody's fault but the hub's.
+        let backend = self.backend.iter().map(|url| format!("backend = {url:?}\n"));
         let rules = "[[retention]]\ntopics = \"**\"\nkeep = 1000000\nage = \"1h\"\n";
-        std::fs::write(dir.join("tavern.toml"), rules)?;
+        let settings = backend.chain([rules.to_owned()]).collect::<String>();
+        std::fs::write(dir.join("tavern.toml"), settings)?;
         let mut hubs = [Hub::start(binary, dir).await?, Hub::start(binary, dir).await?];
         let urls = hubs.iter().map(Hub::url).collect::<Vec<_>>();
         let (opened, mut opening) = watch::channel(0_usize);
@@ -126,12 +138,9 @@ impl Soak {
         let mut outcome = Outcome::default();
         let mut published = false;
         while !published && begun.elapsed() < self.limit {
-            tokio::time::sleep(self.kill_every).await;
-            let next = usize::try_from(outcome.kills % 2).unwrap_or(0);
-            let hub = &mut hubs[next];
-            hub.kill().await?;
-            hub.restart().await?;
-            outcome.kills += 1;
+            tokio::time::sleep(self.every).await;
+            trouble.next(outcome.troubles, &mut hubs).await?;
+            outcome.troubles += 1;
             published = publishers.iter_mut().all(|p| matches!(p.try_wait(), Ok(Some(_))));
         }
         for (n, publisher) in publishers.iter_mut().enumerate() {
@@ -145,10 +154,14 @@ impl Soak {
             outcome.expected += record.oracle.expected();
             outcome.gaps += record.oracle.gaps();
             outcome.moves += record.moves;
+            outcome.ended += record.ended;
             match record.wrong {
                 Some(wrong) => outcome.wrong.push(wrong),
                 None => outcome.complete += 1,
             }
+        }
+        if trouble.kills_hubs() {
+            outcome.ended = 0;
         }
         outcome.took = begun.elapsed();
         Ok(outcome)
@@ -165,7 +178,7 @@ impl Soak {
         let (filters, topics) = self.wishes(client);
         let mut recorder = SseRecorder::new(&filters);
         let mut oracle = Oracle::new(topics, self.publishers, self.each());
-        let (mut moves, mut is_open) = (0, false);
+        let (mut moves, mut ended, mut is_open) = (0, 0, false);
         loop {
             let failed = begun.elapsed() >= self.limit;
             if failed || oracle.is_complete() {
@@ -176,7 +189,7 @@ impl Soak {
                         oracle.gaps()
                     )
                 });
-                return Record { oracle, moves, wrong };
+                return Record { oracle, moves, ended, wrong };
             }
             let url = &urls[rng.usize(0..urls.len())];
             if recorder.connect(url).await.is_err() {
@@ -190,13 +203,16 @@ impl Soak {
             loop {
                 let events = tokio::select! {
                     events = recorder.next() => events,
-                    () = &mut until => None,
+                    () = &mut until => break,
                 };
-                let Some(events) = events else { break };
+                let Some(events) = events else {
+                    ended += 1;
+                    break;
+                };
                 for event in events {
                     if let Err(wrong) = oracle.take(&event) {
                         let wrong = Some(format!("client {client} {filters:?}: {wrong}"));
-                        return Record { oracle, moves, wrong };
+                        return Record { oracle, moves, ended, wrong };
                     }
                 }
                 if !is_open && !recorder.last_event_id().is_empty() {
@@ -271,5 +287,6 @@ impl Soak {
 struct Record {
     oracle: Oracle,
     moves: u64,
+    ended: u64,
     wrong: Option<String>,
 }

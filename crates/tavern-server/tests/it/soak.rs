@@ -1,10 +1,11 @@
-//! A short soak: hubs are killed with -9 while clients move between them; nobody misses anything.
+//! Short soaks: hubs, or what they stand on, are killed while clients move; nobody misses anything.
 
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tavern_testkit::soak::Soak;
+use tavern_testkit::engine::{RedisOptions, RedisServer};
+use tavern_testkit::soak::{Outcome, Soak, Trouble};
 use tokio::process::Command;
 
 /// Set in the processes that play the publishers: the number, then the urls of the hubs.
@@ -17,32 +18,60 @@ fn soak() -> Soak {
         topics: 20,
         clients: 30,
         pause: Duration::from_millis(80),
-        kill_every: Duration::from_millis(500),
+        every: Duration::from_millis(500),
+        backend: None,
         limit: Duration::from_secs(25),
         seed: 3,
     }
 }
 
-/// The publisher's process is this very test, started again with its orders in the environment.
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_misses_anything_while_hubs_are_killed() {
-    if let Ok(orders) = std::env::var(PUBLISHER) {
-        let mut orders = orders.split(' ').map(ToOwned::to_owned);
-        let number = orders.next().unwrap().parse().unwrap();
-        soak().publish(number, &orders.collect::<Vec<_>>()).await.unwrap();
-        return;
-    }
+/// Whether this process is a publisher: it is one of these very tests, started again with its
+/// orders in the environment.
+async fn publishes() -> bool {
+    let Ok(orders) = std::env::var(PUBLISHER) else { return false };
+    let mut orders = orders.split(' ').map(ToOwned::to_owned);
+    let number = orders.next().unwrap().parse().unwrap();
+    soak().publish(number, &orders.collect::<Vec<_>>()).await.unwrap();
+    true
+}
+
+async fn run(soak: Soak, test: &str, trouble: Trouble<'_>) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let this = std::env::current_exe().unwrap();
-    let run = soak().run(Path::new(env!("CARGO_BIN_EXE_tavern")), dir.path(), |number, urls| {
-        let name = concat!(module_path!(), "::nobody_misses_anything_while_hubs_are_killed");
-        let name = name.split_once("::").map_or(name, |(_, name)| name);
+    let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+    let start = |number: usize, urls: &[String]| {
         let mut publisher = Command::new(&this);
-        publisher.args(["--exact", name]).env(PUBLISHER, format!("{number} {}", urls.join(" ")));
+        publisher.args(["--exact", &name]).env(PUBLISHER, format!("{number} {}", urls.join(" ")));
         publisher.stdout(Stdio::null()).kill_on_drop(true).spawn()
-    });
-    let outcome = run.await.unwrap();
+    };
+    let clients = soak.clients;
+    let binary = Path::new(env!("CARGO_BIN_EXE_tavern"));
+    let outcome = soak.run(binary, dir.path(), start, trouble).await.unwrap();
     assert!(outcome.wrong.is_empty(), "{outcome:#?}");
-    assert_eq!((outcome.complete, outcome.received), (30, outcome.expected), "{outcome:#?}");
-    assert!(outcome.kills >= 2 && outcome.moves > 30, "{outcome:#?}");
+    assert_eq!((outcome.complete, outcome.received), (clients, outcome.expected), "{outcome:#?}");
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_misses_anything_while_hubs_are_killed() {
+    if publishes().await {
+        return;
+    }
+    let name = "nobody_misses_anything_while_hubs_are_killed";
+    let outcome = run(soak(), name, Trouble::Hubs).await;
+    assert!(outcome.troubles >= 2 && outcome.moves > 30, "{outcome:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_misses_anything_while_redis_is_killed_stopped_and_cut_off() {
+    if publishes().await {
+        return;
+    }
+    let server = RedisServer::start(RedisOptions::default().with_appendonly()).await.unwrap();
+    let soak = Soak { backend: Some(server.url()), ..soak() };
+    let name = "nobody_misses_anything_while_redis_is_killed_stopped_and_cut_off";
+    let trouble = Trouble::Redis(&server, Duration::from_secs(1));
+    let outcome = run(soak, name, trouble).await;
+    assert!(outcome.troubles >= 4, "each trouble at least once: {outcome:#?}");
+    assert_eq!(outcome.ended, 0, "no stream is closed because of the backend: {outcome:#?}");
 }
