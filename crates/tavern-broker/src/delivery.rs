@@ -181,7 +181,8 @@ pub struct Gap {
     pub reason: GapReason,
     /// Where the client stood: its `Last-Event-ID` at a resume, else its cursor.
     pub last_event_id: String,
-    /// The topics that are concerned, as far as this can be told; filters where it cannot.
+    /// The topics that are concerned. Where that cannot be told, or where they are more than 64:
+    /// those of the stream's filters that match them.
     pub topics: Vec<String>,
 }
 

@@ -48,7 +48,8 @@ impl BrokerBuilder {
     /// published meanwhile follows behind the snapshot: it may be in both, it is never in neither.
     ///
     /// `None` means that there is no snapshot of this topic. Filters with wildcards are not asked
-    /// for.
+    /// for; nor are the topics of a gap that names filters because they are too many (see
+    /// [`Gap::topics`](crate::Gap::topics)).
     pub fn snapshot<F, Fut>(mut self, snapshot: F) -> Self
     where
         F: Fn(SnapshotRequest) -> Fut + Send + Sync + 'static,

@@ -1,15 +1,18 @@
 //! What a stream knows of its own replay and gaps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tavern_backend::{Cursor, Lane, LogTime, Page, Position, Topic};
+use tavern_backend::{Cursor, Lane, LogTime, Page, Position, Topic, TopicFilter};
 
 use super::Wish;
 use crate::delivery::{Delivery, Gap, GapReason, Message, Reconnected, Snapshot};
 use crate::frame::Frame;
 use crate::shared::{SnapshotReason, SnapshotRequest};
+
+/// The most topics that a gap names one by one.
+const NAMED_TOPICS: usize = 64;
 
 /// What the client is told at the end of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,7 +117,21 @@ impl Wish {
     pub(super) fn topics_of(&self, lanes: Option<&[Lane]>) -> Vec<String> {
         let Some(lanes) = lanes else { return self.all_topics() };
         let wanted = lanes.iter().filter(|lane| self.wants(lane));
-        wanted.map(|lane| lane.topic.to_string()).collect()
+        self.names(&wanted.map(|lane| &lane.topic).collect::<Vec<_>>())
+    }
+
+    /// What a gap calls `topics`: their names, or if they are many, those of its filters that
+    /// match them.
+    fn names(&self, topics: &[&Topic]) -> Vec<String> {
+        if topics.len() <= NAMED_TOPICS {
+            return topics.iter().map(ToString::to_string).collect();
+        }
+        let exact: HashSet<&str> = topics.iter().map(|topic| topic.as_str()).collect();
+        let concerned = |filter: &&TopicFilter| match filter.as_topic() {
+            Some(_) => exact.contains(filter.as_str()),
+            None => topics.iter().any(|topic| filter.matches(topic)),
+        };
+        self.filters.iter().filter(concerned).map(ToString::to_string).collect()
     }
 
     /// Notes that `replay` was told in the ring: of `lanes`, or of any if they are unknown, entries
@@ -132,15 +149,17 @@ impl Wish {
     /// was not told yet; its filters if they are unknown.
     pub(super) fn removed(&self, page: &Page, here: u64, replay: &mut Replay) -> Vec<String> {
         let floors = page.floors.iter().filter(|floor| floor.seq > here);
-        let mut topics: Vec<_> = floors
+        let topics: Vec<_> = floors
             .filter(|floor| self.wants(&floor.lane) && replay.is_news(&floor.lane, floor.seq))
-            .map(|floor| floor.lane.topic.to_string())
+            .map(|floor| &floor.lane.topic)
             .collect();
-        if page.horizon > here && page.horizon > replay.told_horizon {
-            replay.told_horizon = page.horizon;
-            topics = self.all_topics();
+        let unknown = page.horizon > here.max(replay.told_horizon);
+        replay.told_horizon = replay.told_horizon.max(page.horizon);
+        match (std::mem::take(&mut replay.begins), unknown) {
+            (true, _) => Vec::new(),
+            (false, true) => self.all_topics(),
+            (false, false) => self.names(&topics),
         }
-        if std::mem::take(&mut replay.begins) { Vec::new() } else { topics }
     }
 
     /// The filters as text: the topics of a gap that may concern any of them.

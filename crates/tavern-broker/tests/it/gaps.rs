@@ -135,3 +135,25 @@ async fn from_the_oldest_on_whatever_is_trimmed_on_the_way_is_a_gap() {
         assert_eq!(message(&mut stream).await.cursor().unwrap().0.seq, seq);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_of_very_many_topics_names_the_filters_that_match_them() {
+    let engine = engine(keep(1));
+    let other = broker(&engine);
+    let at = store(&other, "first", "x").await;
+    for _ in 0..2 {
+        for n in 0..500 {
+            store(&other, &format!("orders/{n}/state"), "x").await;
+        }
+        for n in 0..64 {
+            store(&other, &format!("news/{n}"), "x").await;
+        }
+    }
+    let a = broker(&engine);
+    let filters = ["orders/**", "orders/7/state", "orders/8/none", "news/*"];
+    let mut many = a.subscribe(filters).resume(at).open().unwrap();
+    assert_eq!(gap(&mut many).await.topics, ["news/*", "orders/**", "orders/7/state"]);
+    let mut few = a.subscribe(["news/*"]).resume(at).open().unwrap();
+    let topics = gap(&mut few).await.topics;
+    assert!(topics.len() == 64 && topics.contains(&"news/7".to_owned()), "{topics:?}");
+}
