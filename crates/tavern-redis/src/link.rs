@@ -342,10 +342,10 @@ async fn change(
 fn refuse(shared: &Shared, wish: Wish) {
     match wish {
         Wish::Subscribe(_, reply) => {
-            let reason = shared.health.watch().get().reason;
-            let reason = reason.as_deref().unwrap_or("not connected").to_owned();
+            let error =
+                shared.session().err().unwrap_or_else(|| Error::unavailable("not connected"));
             // Who does not wait any more needs no answer.
-            let _ = reply.send(Err(Error::unavailable(reason)));
+            let _ = reply.send(Err(error));
         }
         Wish::Unsubscribe(filters, reply) => {
             shared.interest.lock().remove(&filters);

@@ -7,3 +7,4 @@ mod forwarder;
 mod kit;
 mod outages;
 mod stand;
+mod topology;

@@ -91,7 +91,9 @@ impl RedisServer {
     /// As [`cli`](Self::cli).
     pub async fn mend_replication(&self) -> io::Result<()> {
         let user = self.user().map_or("default", |(name, _)| name);
-        self.cli(&["ACL", "SETUSER", user, "+@all"]).await.map(|_| ())
+        // Not `sync`: a replica whose `psync` was refused a moment ago would get through with that,
+        // and would count its offsets from nothing.
+        self.cli(&["ACL", "SETUSER", user, "+psync"]).await.map(|_| ())
     }
 }
 

@@ -1,0 +1,84 @@
+//! The suite on one engine that all cases share, as it takes seconds to start: a namespace each.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+
+use tavern_testkit::cases::{Case, all};
+use tavern_testkit::{Rig, play};
+
+/// Plays all cases: first those that leave the engine alone, some at once, then, after `calm_is_over`,
+/// one after the other those that make it fail.
+///
+/// # Panics
+///
+/// If one fails, naming all that do.
+pub(crate) fn play_all<R: Rig>(
+    at_once: usize,
+    rig: impl Fn(Namespace) -> R + Sync,
+    calm_is_over: impl FnOnce(),
+) {
+    let (alone, together): (Vec<_>, Vec<_>) = all().into_iter().partition(hurts);
+    let count = alone.len() + together.len();
+    let (queue, failed) = (Mutex::new(together.into_iter()), Mutex::new(Vec::new()));
+    let one = |case: Case, may_hurt| {
+        let name = case.name.replace("::", "-");
+        let case =
+            || play(|| rig(Namespace { name, may_hurt }), |s| async move { case.run(s).await });
+        catch_unwind(AssertUnwindSafe(case))
+    };
+    let note = |case: Case, outcome: std::thread::Result<()>| {
+        if let Err(panic) = outcome {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref().copied()).unwrap_or("?");
+            failed.lock().unwrap().push(format!("{}: {said}", case.name));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap().next();
+                    let Some(case) = next else { return };
+                    note(case, one(case, false));
+                }
+            });
+        }
+    });
+    calm_is_over();
+    for case in alone {
+        note(case, one(case, true));
+    }
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} of {count} cases fail:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Whether a case restarts or rewinds the engine: nothing else may use it then.
+fn hurts(case: &Case) -> bool {
+    let name = case.name;
+    name.starts_with("fork::")
+        || name.starts_with("rewind::")
+        || name.ends_with("restart_of_all_processes")
+}
+
+/// Where a case plays.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    pub(crate) name: String,
+    may_hurt: bool,
+}
+
+impl Namespace {
+    /// The key that says where in a cluster the namespace lies.
+    pub(crate) fn key(&self) -> String {
+        format!("{{tavern:{}}}:meta", self.name)
+    }
+
+    /// Before the engine is made to fail.
+    ///
+    /// # Panics
+    ///
+    /// If others use it.
+    pub(crate) fn check_alone(&self) {
+        assert!(self.may_hurt, "{} does not leave the engine alone: see `hurts`", self.name);
+    }
+}
