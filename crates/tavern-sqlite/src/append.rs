@@ -116,7 +116,10 @@ impl<'a> Appender<'a> {
             self.fenced = true;
             let (moved, lost) = self.examine(self.context.fence.map(|fence| fence.position))?;
             let same = self.context.incarnation.is(&self.state.incarnation);
-            if moved || !same {
+            if self.context.incarnation.may_have_lost(&self.state.incarnation) {
+                // The fence went down with what it tells of.
+                self.open_epoch(lost.max(self.state.seq + 1))?;
+            } else if moved || !same {
                 self.open_epoch(lost)?;
             } else {
                 self.context.incarnation.complete(&mut self.state.incarnation);

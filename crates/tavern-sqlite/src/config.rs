@@ -15,7 +15,7 @@ pub enum Durability {
     Full,
     /// `synchronous=NORMAL`: the commit is with the operating system. Survives the end of any
     /// process, kill -9 included; a power cut or a crash of the system may take the last moments.
-    /// What was lost is then told as a gap.
+    /// Nothing tells whether it did, so clients are told of a gap after every start of the system.
     Normal,
 }
 
@@ -27,7 +27,8 @@ impl Durability {
             }
             Self::Normal => {
                 "with the operating system (synchronous=NORMAL): survives kill -9 of any process; \
-                 a power cut may take the last moments, which is told as a gap"
+                 a power cut may take the last moments, and every start of the system is told as a \
+                 gap"
             }
         }
     }

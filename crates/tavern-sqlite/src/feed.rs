@@ -293,8 +293,12 @@ fn read_live(
     // messages may be.
     let after = step.live.min(state.live);
     let mut rows = select.query((signed(after), signed(count(PAGE))))?;
-    let (mut last, mut found) = (after, 0);
-    while let Some(row) = rows.next()? {
+    let (mut last, mut found, mut bytes) = (after, 0, 0);
+    // Read as it is needed: what comes after the last place in the page stays where it is.
+    while found < PAGE
+        && bytes < PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
         found += 1;
         last = unsigned(row.get(0)?);
         let (from, topic, body) = (row.get_ref(1)?, row.get_ref(2)?, row.get_ref(3)?);
@@ -305,7 +309,10 @@ fn read_live(
         if !wanted.is_some_and(|topic| interest.matches(&topic)) {
             continue;
         }
-        let read = body.as_blob().map(|body| wire::decode(Bytes::copy_from_slice(body)));
+        let read = body.as_blob().map(|body| {
+            bytes += body.len();
+            wire::decode(Bytes::copy_from_slice(body))
+        });
         match read {
             Ok(Ok(record)) => step.events.push(FeedEvent::Live(LiveMessage {
                 origin: record.origin,
@@ -315,7 +322,7 @@ fn read_live(
             Err(error) => tracing::warn!(%error, "a live message is damaged"),
         }
     }
-    let full = found == PAGE;
+    let full = found >= PAGE || bytes >= PAGE_BYTES;
     step.more |= full;
     step.live = if full { last } else { state.live };
     Ok(())

@@ -14,10 +14,11 @@
 //! that is full or a file that cannot be written does the same; the node looks every now and then
 //! and says when it has passed. Reading goes on meanwhile.
 //!
-//! **Another file.** If the file is removed, a new log begins with the next append; if it is
-//! replaced or restored from a backup, the next append opens a new epoch, and clients are told what
-//! they missed. Replace it by moving another file to its place, or while no node runs: copying over
-//! a database that is open damages it, as with every program that uses SQLite.
+//! **Another file.** If the file is removed and does not come back within two seconds, the nodes
+//! that are open begin a new log, whether or not anybody publishes; if it is replaced or restored
+//! from a backup, the next append opens a new epoch. Clients are told what they missed either way.
+//! Replace it by moving another file to its place, or while no node runs: copying over a database
+//! that is open damages it, as with every program that uses SQLite.
 //!
 //! **Limits.** Unix only. Not on network file systems, which are refused. Where the path to the
 //! file is longer than about 80 bytes there are no doorbells, and messages between processes

@@ -295,7 +295,7 @@ impl Log {
             (Some(before), Some(id)) if before == id => id,
             _ => return Err(Failure::away("the database file was replaced while it was opened")),
         };
-        let incarnation = Incarnation::new(id, &self.boot);
+        let incarnation = Incarnation::new(id, &self.boot, self.shared.config.durability);
         let created = schema::prepare(&mut conn, &self.shared.config, &incarnation)?;
         let retention = schema::read_retention(&conn)?;
         let state = State::load(&conn)?;

@@ -8,7 +8,7 @@ use tavern_backend::{
     Retention, Topic, TopicFilter,
 };
 
-use crate::kit::{Dir, Follower, Node, message, scoped, seqs, texts, with_id};
+use crate::kit::{Dir, Follower, Node, message, scoped, seqs, soon, texts, with_id};
 
 #[tokio::test]
 async fn seqs_are_dense_and_all_nodes_read_the_same() {
@@ -124,6 +124,34 @@ async fn live_messages_reach_the_other_nodes_and_leave_no_trace() {
     let mark = a.publish("orders", "mark").await;
     // Its own live messages would have come before this.
     assert_eq!(at_a.entry().await.position, mark);
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn large_live_messages_come_in_pages_of_a_bounded_size() {
+    const MIB: usize = 1 << 20;
+    let dir = Dir::new();
+    let rules = Retention::default().with_rule(TopicFilter::new("live/**").unwrap(), Keep::live());
+    let config = dir.config().with_retention(rules);
+    let (a, b) = (Node::open(config.clone()).await, Node::open(config).await);
+    let mut feed = b.backend.feed().unwrap();
+    b.subscribe("live/**").await;
+    // In one transaction: they are all there at once.
+    let text = "x".repeat(MIB);
+    let messages = (0..12).map(|_| a.publication(message("live/x", &text))).collect();
+    assert_eq!(a.append(messages).await.unwrap().len(), 12);
+    let mut arrived = 0;
+    while arrived < 12 * MIB {
+        let page = soon("a page of the feed", feed.recv()).await.unwrap();
+        let size = |event: &FeedEvent| match event {
+            FeedEvent::Live(live) => live.envelope.data.len(),
+            other => panic!("{other:?}"),
+        };
+        let size: usize = page.iter().map(size).sum();
+        assert!(size <= 4 * MIB, "{size} bytes in one page");
+        arrived += size;
+    }
     a.close().await;
     b.close().await;
 }

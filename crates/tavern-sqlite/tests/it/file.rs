@@ -200,6 +200,23 @@ async fn a_removed_file_begins_a_new_log_and_the_feed_goes_on_there() {
 }
 
 #[tokio::test]
+async fn a_removed_file_is_made_anew_though_nobody_publishes() {
+    let dir = Dir::new();
+    let (node, third) = three(&dir).await;
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::remove_file(format!("{}{suffix}", dir.db().display())).unwrap();
+    }
+    let lineage = until("a new log is there", async || {
+        let head = node.backend.head().await.ok()?;
+        (head.position.epoch != third.epoch).then_some(head.lineage)
+    })
+    .await;
+    assert_eq!(lineage.locate(third, 0), Place::Unknown, "which is told as a gap");
+    recovered(&node).await;
+    node.close().await;
+}
+
+#[tokio::test]
 async fn a_backup_moved_to_its_place_forks_where_it_ended() {
     let dir = Dir::new();
     let (node, third) = three(&dir).await;

@@ -9,6 +9,7 @@ mod conformance;
 mod disk;
 mod file;
 mod kit;
+mod power;
 mod processes;
 mod recovery;
 mod trim;
