@@ -84,6 +84,22 @@ impl Failure {
         Self { link: true, ..self }
     }
 
+    /// The same of an attempt to connect to a server: which one it is, and what is in the way.
+    pub(crate) fn connecting_to(self, host: &str, port: u16) -> Self {
+        match &self.cause {
+            Some(cause) if self.unknown => {
+                let reason = format!("{host}:{port} cannot be reached: {cause}");
+                Self { reason, unknown: false, ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether the server has no memory left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.cause.as_ref().and_then(RedisError::code) == Some("OOM")
+    }
+
     /// Whether the server has read the request and did none of it.
     pub(crate) const fn is_refusal(&self) -> bool {
         self.cause.is_some() && !self.unknown && !self.link
@@ -151,7 +167,15 @@ impl From<RedisError> for Failure {
                         | "LOADING"
                 );
                 lasting = *word == "WRONGTYPE";
-                (*reason).to_owned()
+                match *word {
+                    // It says what it is that the user may not do.
+                    "NOPERM" => format!("{reason} ({said})"),
+                    _ => (*reason).to_owned(),
+                }
+            }
+            // Without a word of its own, where it is a script that may not.
+            (None, true) if said.contains("The user executing the script can't") => {
+                format!("the server's ACL does not let this user do it ({said})")
             }
             (None, true) => {
                 // An error of the script itself may come from behind its first write.

@@ -12,6 +12,18 @@
 //! noticed by a ping. A server that restarts without its data, is flushed, or is replaced by a replica
 //! that had less makes the next append open a new epoch, and clients are told what they missed.
 //!
+//! **An ACL user** needs no more than this; in a cluster of Redis 7 and newer `spublish`,
+//! `ssubscribe` and `sunsubscribe` as well, and its Sentinels have users of their own:
+//!
+//! ```text
+//! ACL SETUSER tavern on >PASSWORD resetkeys ~{tavern:NAMESPACE}:* resetchannels &{tavern:NAMESPACE}:*
+//!     -@all +client|setname +ping +info +select +wait +time +evalsha +script|load
+//!     +publish +subscribe +unsubscribe +get +set +pexpire +del +unlink
+//!     +hget +hmget +hset +hdel +llen +lindex +lpop +rpush +xadd +xlen +xrange +xtrim
+//!     +zadd +zcard +zcount +zlexcount +zrange +zrangebylex +zrangebyscore +zrem +zscan +zscore
+//!     +zunionstore
+//! ```
+//!
 //! **The driver** is the `redis` crate: its multiplexed RESP3 connection hands pushes and answers of
 //! one connection over in the order they came, so that a head read on the feed's connection is a
 //! baseline. Its own reconnecting, its cluster client and its resubscribing are not used: they hide

@@ -205,7 +205,9 @@ impl Connector {
         if let Some(pushes) = pushes {
             config = config.set_push_sender(pushes);
         }
-        let mut conn = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut conn =
+            connected.map_err(|error| Failure::from(error).connecting_to(host, *port))?;
         let command = cmd("CLIENT").arg("SETNAME").arg(&self.name).clone();
         match conn.send_packed_command(&command).await.and_then(Value::extract_error) {
             Err(error) if Failure::from(error.clone()).link => return Err(error.into()),
