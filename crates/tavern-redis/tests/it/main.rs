@@ -1,10 +1,15 @@
 //! The backend on real servers.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod conformance;
 mod faults;
+mod fencing;
 mod forwarder;
+mod keys;
 mod kit;
 mod outages;
+mod pair;
 mod stand;
+mod sweeping;
 mod topology;
