@@ -35,7 +35,7 @@ use crate::signal::{Signal, Signals};
 pub(crate) use append::Arrival;
 pub(crate) use follow::{Follow, Following};
 use index::{Group, LaneState};
-pub(crate) use read::{Got, Read};
+pub(crate) use read::{Got, Limit, Read};
 pub(crate) use run::Part;
 
 /// The ring and those who read it.
@@ -55,7 +55,8 @@ struct State {
     /// The offset of the first slot.
     base: u64,
     bytes: usize,
-    /// Bytes of the runs that readers share, in the same budget.
+    /// Bytes of the runs that readers share, in the same budget: up to half of it, so that who
+    /// holds on to what it was given cannot push everything out.
     runs: Arc<AtomicUsize>,
     budget: usize,
     /// The epoch that seqs count in; `None` until the log was reached once.
@@ -234,7 +235,7 @@ impl State {
 
     /// What is in it, in bytes.
     fn weight(&self) -> usize {
-        self.bytes.saturating_add(self.runs.load(Ordering::Relaxed))
+        self.bytes.saturating_add(self.runs.load(Ordering::Relaxed).min(self.budget / 2))
     }
 
     /// The slot at an offset that is in the ring.

@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use crate::delivery::Delivery;
 use crate::interest::Interested;
 use crate::pages::Wanted;
-use crate::ring::{Following, Got};
+use crate::ring::{Following, Got, Limit};
 use crate::shared::Node;
 
 pub use builder::{IntoLastEventId, Subscribe};
@@ -147,18 +147,27 @@ impl Subscription {
         out: &mut Vec<Delivery>,
         max: usize,
     ) -> Poll<usize> {
+        self.poll_limited(cx, out, Limit::items(max))
+    }
+
+    fn poll_limited(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Delivery>,
+        limit: Limit,
+    ) -> Poll<usize> {
         // Reading none at a time it would never come to an end.
-        let max = max.max(1);
+        let limit = Limit { items: limit.items.max(1), ..limit };
         let before = out.len();
-        out.extend(self.ready.by_ref().take(max));
+        out.extend(self.ready.by_ref().take(limit.items));
         let read = out.len();
         while out.len() == before {
             // Registered before looking: what comes after the look wakes this task.
             self.following.signal.register(cx.waker());
             self.wish.inbox.take(out);
             let waits = match self.state {
-                State::Away(_) => self.poll_away(cx, out, max),
-                State::Live => self.poll_live(out, max),
+                State::Away(_) => self.poll_away(cx, out, limit.items),
+                State::Live => self.poll_live(out, limit),
                 State::Ended => return Poll::Ready(0),
             };
             if waits.is_pending() && out.len() == before {

@@ -39,8 +39,7 @@ pub struct SseBody {
     /// What was taken from the subscription; what lies before `next` has been written.
     batch: Deliveries,
     next: usize,
-    /// How much to take at once: about one write.
-    appetite: usize,
+    /// Bytes taken and written at once, unless a single frame is larger.
     coalesce: usize,
     pulse: Pulse,
     traffic: Option<Arc<Traffic>>,
@@ -76,7 +75,6 @@ impl SseBody {
             opening: Some(spread_retry(config)),
             batch: Deliveries::default(),
             next: 0,
-            appetite: 16,
             coalesce: config.coalesce.max(1),
             pulse: Pulse {
                 interval: config.heartbeat.max(MIN_HEARTBEAT),
@@ -143,7 +141,6 @@ impl SseBody {
             self.batch = Deliveries::default();
             self.next = 0;
         }
-        self.appetite = (self.coalesce * frames / bytes.len().max(1)).clamp(1, MAX_BATCH);
         if let Some(traffic) = &self.traffic {
             traffic.wrote(frames, bytes.len());
         }
@@ -156,7 +153,7 @@ impl SseBody {
         }
         if self.batch.is_empty() {
             let Some(subscription) = &mut self.subscription else { return Poll::Ready(None) };
-            match subscription.poll_shared(cx, self.appetite) {
+            match subscription.poll_shared_within(cx, MAX_BATCH, self.coalesce) {
                 Poll::Ready(batch) if batch.is_empty() => {
                     self.subscription = None;
                     return Poll::Ready(None);

@@ -12,6 +12,43 @@ use crate::marker::Marker;
 /// Slots of a group older than its index that are looked at under one lock.
 const SCAN: u64 = 4_096;
 
+/// How much is read at once: so many items, and so many bytes of frames unless the first alone is
+/// larger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) items: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Limit {
+    pub(crate) const fn items(items: usize) -> Self {
+        Self { items, bytes: usize::MAX }
+    }
+}
+
+/// What is left of a limit.
+pub(super) struct Room {
+    left: Limit,
+    untouched: bool,
+}
+
+impl Room {
+    pub(super) fn new(left: Limit) -> Self {
+        Self { left, untouched: true }
+    }
+
+    /// Whether one more of so many bytes has room; it counts as taken then.
+    pub(super) fn admits(&mut self, bytes: usize) -> bool {
+        if self.left.items == 0 || (bytes > self.left.bytes && !self.untouched) {
+            return false;
+        }
+        self.untouched = false;
+        self.left.items -= 1;
+        self.left.bytes = self.left.bytes.saturating_sub(bytes);
+        true
+    }
+}
+
 /// Something read.
 #[derive(Debug)]
 pub(crate) enum Got {
@@ -61,7 +98,7 @@ impl Ring {
         Some(low)
     }
 
-    /// Reads what `follow` covers from `at` on, up to about `max` items, into `out`. `seen` is the
+    /// Reads what `follow` covers from `at` on, up to `limit`, into `out`. `seen` is the
     /// reader's seq: evicted entries up to there are no loss to it. Live messages that were
     /// evicted unread are told in `lost_live`.
     pub(crate) fn read(
@@ -69,7 +106,7 @@ impl Ring {
         follow: &Follow,
         mut at: u64,
         seen: u64,
-        max: usize,
+        limit: Limit,
         out: &mut Vec<Got>,
         lost_live: &mut bool,
     ) -> Read {
@@ -82,14 +119,15 @@ impl Ring {
             }
             at = state.base;
         }
+        let room = Room::new(limit);
         let end = match follow {
-            Follow::Lanes(lanes) => state.merge(lanes, at, max, out),
+            Follow::Lanes(lanes) => state.merge(lanes, at, room, out),
             Follow::Group(group) => {
                 let since = state.groups[*group].since;
                 if at < since {
-                    state.scan(*group, at, since, max, out)
+                    state.scan(*group, at, since, room, out)
                 } else {
-                    state.follow_group(*group, at, max, out)
+                    state.follow_group(*group, at, room, out)
                 }
             }
         };
@@ -110,18 +148,23 @@ impl State {
         lanes.iter().map(|id| &self.lanes[*id].index).chain(group)
     }
 
-    fn take(&self, offset: u64, out: &mut Vec<Got>) {
-        out.extend(self.slot(offset).map(|slot| match &slot.item {
-            Item::Entry { frame, .. } => Got::Entry(Arc::clone(frame)),
-            Item::Live { frame, .. } => Got::Live(offset, Arc::clone(frame)),
-            Item::Marker(marker) => Got::Marker(offset, slot.seq, Arc::clone(marker)),
-        }));
+    /// Takes the slot at `offset`, if there is room for it.
+    fn take(&self, offset: u64, room: &mut Room, out: &mut Vec<Got>) -> bool {
+        let Some(slot) = self.slot(offset) else { return true };
+        let (bytes, got) = match &slot.item {
+            Item::Entry { frame, .. } => (frame.encoded.len(), Got::Entry(Arc::clone(frame))),
+            Item::Live { frame, .. } => (frame.encoded.len(), Got::Live(offset, Arc::clone(frame))),
+            Item::Marker(marker) => (0, Got::Marker(offset, slot.seq, Arc::clone(marker))),
+        };
+        let admitted = room.admits(bytes);
+        out.extend(admitted.then_some(got));
+        admitted
     }
 
     /// Reads lanes and markers in the order of their offsets. Returns the offset to go on at.
-    fn merge(&self, lanes: &[usize], at: u64, max: usize, out: &mut Vec<Got>) -> u64 {
+    fn merge(&self, lanes: &[usize], at: u64, mut room: Room, out: &mut Vec<Got>) -> u64 {
         if let [lane] = lanes {
-            return self.one_and_markers(&self.lanes[*lane].index, at, max, out);
+            return self.one_and_markers(&self.lanes[*lane].index, at, room, out);
         }
         let mut heads: Vec<(&Index, usize)> = lanes
             .iter()
@@ -129,69 +172,69 @@ impl State {
             .map(|index| (index, index.seek(at)))
             .collect();
         let mut marker = self.markers.partition_point(|o| *o < at);
-        for _ in 0..max {
+        loop {
             let lane = heads
                 .iter()
                 .enumerate()
                 .filter_map(|(n, (index, next))| Some((*index.offsets.get(*next)?, n)))
                 .min();
             let mark = self.markers.get(marker).copied();
-            match (lane, mark) {
+            let offset = match (lane, mark) {
                 (Some((offset, n)), mark) if mark.is_none_or(|mark| offset < mark) => {
                     heads[n].1 += 1;
-                    self.take(offset, out);
+                    offset
                 }
                 (_, Some(offset)) => {
                     marker += 1;
-                    self.take(offset, out);
+                    offset
                 }
                 (_, None) => return self.end(),
+            };
+            if !self.take(offset, &mut room, out) {
+                return offset;
             }
         }
-        let lane = heads.iter().filter_map(|(index, next)| index.offsets.get(*next)).min();
-        lane.into_iter().chain(self.markers.get(marker)).min().copied().unwrap_or(self.end())
     }
 
-    fn follow_group(&self, group: usize, at: u64, max: usize, out: &mut Vec<Got>) -> u64 {
-        self.one_and_markers(&self.groups[group].index, at, max, out)
+    fn follow_group(&self, group: usize, at: u64, room: Room, out: &mut Vec<Got>) -> u64 {
+        self.one_and_markers(&self.groups[group].index, at, room, out)
     }
 
     /// The common case, one index, without a merge of many.
-    fn one_and_markers(&self, index: &Index, at: u64, max: usize, out: &mut Vec<Got>) -> u64 {
+    fn one_and_markers(&self, index: &Index, at: u64, mut room: Room, out: &mut Vec<Got>) -> u64 {
         let mut next = index.seek(at);
         let mut marker = match self.markers.back() {
             Some(last) if *last >= at => self.markers.partition_point(|o| *o < at),
             _ => self.markers.len(),
         };
-        for _ in 0..max {
+        loop {
             let (lane, mark) = (index.offsets.get(next), self.markers.get(marker));
-            match (lane, mark) {
+            let offset = match (lane, mark) {
                 (Some(offset), mark) if mark.is_none_or(|mark| offset < mark) => {
                     next += 1;
-                    self.take(*offset, out);
+                    *offset
                 }
                 (_, Some(offset)) => {
                     marker += 1;
-                    self.take(*offset, out);
+                    *offset
                 }
                 (_, None) => return self.end(),
+            };
+            if !self.take(offset, &mut room, out) {
+                return offset;
             }
         }
-        let lane = index.offsets.get(next).into_iter();
-        lane.chain(self.markers.get(marker)).min().copied().unwrap_or(self.end())
     }
 
     /// Reads slots that are older than the group's index one by one.
-    fn scan(&self, group: usize, at: u64, since: u64, max: usize, out: &mut Vec<Got>) -> u64 {
+    fn scan(&self, group: usize, at: u64, since: u64, mut room: Room, out: &mut Vec<Got>) -> u64 {
         let stop = since.min(self.end()).min(at + SCAN);
-        let most = out.len() + max;
         for offset in at..stop {
-            if out.len() >= most {
-                return offset;
-            }
             let Some(slot) = self.slot(offset) else { continue };
-            if matches!(slot.item, Item::Marker(_)) || self.concerns_group(&slot.item, group) {
-                self.take(offset, out);
+            let wanted =
+                matches!(slot.item, Item::Marker(_)) || self.concerns_group(&slot.item, group);
+            if wanted && !self.take(offset, &mut room, out) {
+                return offset;
             }
         }
         stop

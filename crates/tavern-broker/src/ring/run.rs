@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tavern_backend::Position;
 
 use super::index::Index;
+use super::read::{Limit, Room};
 use super::{Follow, Item, Ring, State};
 use crate::delivery::{Delivery, Message};
 
-/// The most messages in a run. Who is further behind reads one by one.
+/// The most messages in a run, and the most bytes. Who is further behind reads one by one.
 const MOST: usize = 256;
+const MOST_BYTES: usize = 128 << 10;
 /// What a run costs beyond its messages.
 const OVERHEAD: usize = 96;
 
@@ -23,39 +25,58 @@ const OVERHEAD: usize = 96;
 pub(super) struct Run {
     /// The offset of the first.
     pub(super) first: u64,
-    deliveries: Arc<[Delivery]>,
-    _charge: Charge,
+    shared: Arc<Shared>,
 }
 
-/// Bytes that a run takes, given back to the ring's account with it.
+/// What a run and its parts share: the messages, and what they take of the ring's account until
+/// the last part is gone.
 #[derive(Debug)]
-struct Charge {
+struct Shared {
+    deliveries: Box<[Delivery]>,
+    /// Bytes of the messages themselves, which the ring accounts for as long as they are in it.
+    messages: usize,
     account: Arc<AtomicUsize>,
-    bytes: usize,
+    charged: AtomicUsize,
 }
 
-impl Drop for Charge {
+impl Shared {
+    fn charge(&self, bytes: usize) {
+        self.charged.fetch_add(bytes, Relaxed);
+        self.account.fetch_add(bytes, Relaxed);
+    }
+}
+
+impl Drop for Shared {
     fn drop(&mut self) {
-        self.account.fetch_sub(self.bytes, Relaxed);
+        self.account.fetch_sub(*self.charged.get_mut(), Relaxed);
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Parts keep the messages from now on, whether or not the ring still has them.
+        if Arc::strong_count(&self.shared) > 1 {
+            self.shared.charge(self.shared.messages);
+        }
     }
 }
 
 /// A part of a run, for one reader.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    run: Arc<[Delivery]>,
+    run: Arc<Shared>,
     from: usize,
     to: usize,
 }
 
 impl Part {
     pub(crate) fn deliveries(&self) -> &[Delivery] {
-        &self.run[self.from..self.to]
+        &self.run.deliveries[self.from..self.to]
     }
 }
 
 impl Ring {
-    /// What `follow` covers from `at` on, up to `max` entries, if it can be shared with other
+    /// What `follow` covers from `at` on, up to `limit`, if it can be shared with other
     /// readers; and the offset to go on at. `seen` is the reader's position. `None` says only that
     /// it has to be asked for with [`Ring::read`].
     pub(crate) fn share(
@@ -63,7 +84,7 @@ impl Ring {
         follow: &Follow,
         at: u64,
         seen: Position,
-        max: usize,
+        limit: Limit,
     ) -> Option<(Part, u64)> {
         let state = self.read_state();
         let index = state.single(follow, at)?;
@@ -75,19 +96,28 @@ impl Ring {
         if index.offsets.len() - next > MOST {
             return None;
         }
-        let run = index.run.get_or_init(|| state.run(index, next)).as_ref()?;
+        // One that comes from too far leaves it to who keeps up.
+        if index.run.get().is_none() && state.bytes_of(index, next) > MOST_BYTES {
+            return None;
+        }
+        let run = &index.run.get_or_init(|| state.run(index, next)).as_ref()?.shared;
         // A run always reaches to the end of its index.
         let from = run.deliveries.len().checked_sub(index.offsets.len() - next)?;
         let first = run.deliveries.get(from)?.cursor()?;
         if first.0.epoch != seen.epoch || first.0.seq <= seen.seq {
             return None;
         }
-        let to = run.deliveries.len().min(from.saturating_add(max));
+        let mut room = Room::new(limit);
+        let fits = |delivery: &&Delivery| match delivery {
+            Delivery::Message(message) => room.admits(message.encoded().len()),
+            _ => false,
+        };
+        let to = from + run.deliveries[from..].iter().take_while(fits).count();
         let at = match index.offsets.get(next + (to - from)) {
             Some(offset) => *offset,
             None => state.end(),
         };
-        Some((Part { run: Arc::clone(&run.deliveries), from, to }, at))
+        Some((Part { run: Arc::clone(run), from, to }, at))
     }
 }
 
@@ -107,11 +137,17 @@ impl State {
         (index.signals.len() > 1).then_some(index)
     }
 
+    /// Bytes of the messages that `index` has from place `next` on.
+    fn bytes_of(&self, index: &Index, next: usize) -> usize {
+        let slots = index.offsets.range(next..).filter_map(|offset| self.slot(*offset));
+        slots.map(|slot| slot.weight).sum()
+    }
+
     /// Makes a run of what `index` has from place `next` on; `None` if it has nothing, or something
     /// that each reader has to look at for itself.
     fn run(&self, index: &Index, next: usize) -> Option<Run> {
         let first = *index.offsets.get(next)?;
-        let deliveries: Option<Arc<[Delivery]>> = index
+        let deliveries: Option<Box<[Delivery]>> = index
             .offsets
             .range(next..)
             .map(|offset| match &self.slot(*offset)?.item {
@@ -122,10 +158,14 @@ impl State {
             })
             .collect();
         let deliveries = deliveries?;
-        let bytes = OVERHEAD + size_of_val(&*deliveries);
-        self.runs.fetch_add(bytes, Relaxed);
-        let charge = Charge { account: Arc::clone(&self.runs), bytes };
-        Some(Run { first, deliveries, _charge: charge })
+        let shared = Arc::new(Shared {
+            deliveries,
+            messages: self.bytes_of(index, next),
+            account: Arc::clone(&self.runs),
+            charged: AtomicUsize::new(0),
+        });
+        shared.charge(OVERHEAD + size_of_val(&*shared.deliveries));
+        Some(Run { first, shared })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tavern_backend::{Epoch, Lane, MessageEnvelope, Position, Scope, Topic, TopicFilter};
 
-use super::{Arrival, Follow, Got, Read, Ring};
+use super::{Arrival, Follow, Got, Limit, Read, Ring};
 use crate::delivery::GapReason;
 use crate::frame::Frame;
 use crate::marker::Marker;
@@ -36,7 +36,7 @@ fn filters(texts: &[&str]) -> Vec<TopicFilter> {
 fn read_all(ring: &Ring, follow: &Follow, mut offset: u64, seen: u64) -> Option<(Vec<u64>, u64)> {
     let (mut got, mut lost) = (Vec::new(), false);
     loop {
-        match ring.read(follow, offset, seen, 3, &mut got, &mut lost) {
+        match ring.read(follow, offset, seen, Limit::items(3), &mut got, &mut lost) {
             Read::More { at } => offset = at,
             Read::Drained { at, .. } => {
                 let seqs = got.iter().filter_map(|got| match got {
@@ -225,7 +225,7 @@ fn live_messages_that_leave_unread_are_told_of_even_if_a_marker_leaves_with_them
     ring.append([Arrival::Marker(Marker::Recovered { after: Duration::ZERO })]);
     ring.append((1..=50).map(|seq| Arrival::Entry(frame("loud", None, at(seq)))));
     let (mut got, mut lost) = (Vec::new(), false);
-    let read = ring.read(&reader.follow, reader.since, 0, 64, &mut got, &mut lost);
+    let read = ring.read(&reader.follow, reader.since, 0, Limit::items(64), &mut got, &mut lost);
     assert!(matches!(read, Read::Fallen { .. }), "{read:?}");
     assert!(got.is_empty() && lost);
 }
@@ -253,4 +253,27 @@ fn where_the_ring_stands_never_goes_back() {
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(behind, 0);
+}
+
+#[test]
+fn a_read_ends_before_it_holds_too_many_bytes() {
+    let ring = ring(1 << 20);
+    let all = filters(&["a", "b", "c"]);
+    for topics in [&all[..1], &all[..2], &all[..]] {
+        let reader = ring.follow(topics, None);
+        let large = |seq| frame(topics[0].as_str(), None, at(seq));
+        let seq = ring.position().unwrap().seq;
+        ring.append((1..=5).map(|n| Arrival::Entry(large(seq + n))));
+        let each = large(seq + 1).encoded.len();
+        let mut offset = reader.since;
+        for (bytes, items) in [(2 * each, 2), (2 * each - 1, 1), (1, 1), (100 * each, 1)] {
+            let (mut got, mut lost) = (Vec::new(), false);
+            let limit = Limit { items: 10, bytes };
+            let read = ring.read(&reader.follow, offset, seq, limit, &mut got, &mut lost);
+            assert_eq!(got.len(), items, "of {bytes} bytes");
+            offset = match read {
+                Read::More { at } | Read::Drained { at, .. } | Read::Fallen { base: at } => at,
+            };
+        }
+    }
 }

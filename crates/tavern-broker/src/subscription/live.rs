@@ -12,11 +12,11 @@ use super::{Away, Handover, State, Subscription};
 use crate::delivery::{Degraded, Delivery, GapReason};
 use crate::frame::Frame;
 use crate::marker::Marker;
-use crate::ring::{Got, Read};
+use crate::ring::{Got, Limit, Read};
 
 impl Subscription {
     /// Takes what the ring has. Pending if that is nothing; ready if it is worth looking again.
-    pub(super) fn poll_live(&mut self, out: &mut Vec<Delivery>, max: usize) -> Poll<()> {
+    pub(super) fn poll_live(&mut self, out: &mut Vec<Delivery>, limit: Limit) -> Poll<()> {
         let Some(position) = self.position else {
             self.state = State::Ended;
             return Poll::Ready(());
@@ -25,7 +25,7 @@ impl Subscription {
         let mut lost_live = false;
         let ring = &self.wish.node.ring;
         let follow = &self.following.follow;
-        let read = ring.read(follow, self.at, position.seq, max, &mut got, &mut lost_live);
+        let read = ring.read(follow, self.at, position.seq, limit, &mut got, &mut lost_live);
         if lost_live {
             let reason = GapReason::Slow;
             out.push(self.wish.gap(reason, self.last_id(), self.wish.all_topics()));
@@ -65,9 +65,9 @@ impl Subscription {
         let mut got = std::mem::take(&mut self.got);
         let ring = &self.wish.node.ring;
         let follow = &self.following.follow;
-        let mut lost_live = false;
+        let (mut lost_live, limit) = (false, Limit::items(max));
         loop {
-            let read = ring.read(follow, self.at, u64::MAX, max, &mut got, &mut lost_live);
+            let read = ring.read(follow, self.at, u64::MAX, limit, &mut got, &mut lost_live);
             self.at = match read {
                 Read::More { at } | Read::Drained { at, .. } | Read::Fallen { base: at } => at,
             };

@@ -8,7 +8,7 @@ use tavern_backend::Position;
 
 use super::{State, Subscription};
 use crate::delivery::Delivery;
-use crate::ring::Part;
+use crate::ring::{Limit, Part};
 
 /// Deliveries in order: a slice, in one piece with what other subscribers get where that is the
 /// same.
@@ -64,18 +64,31 @@ impl Subscription {
     /// Receives up to about `max` deliveries. Ready with at least one; ready with none once the
     /// stream has ended.
     pub fn poll_shared(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<Deliveries> {
-        if let Some(part) = self.share(cx, max) {
+        self.poll_shared_within(cx, max, usize::MAX)
+    }
+
+    /// The same as [`poll_shared`](Self::poll_shared), and no more than about `bytes` bytes of
+    /// messages unless the first alone is larger: what a slow client takes is kept in memory for
+    /// it until it has it.
+    pub fn poll_shared_within(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        bytes: usize,
+    ) -> Poll<Deliveries> {
+        let limit = Limit { items: max, bytes };
+        if let Some(part) = self.share(cx, limit) {
             return Poll::Ready(Deliveries(Held::Shared(part)));
         }
         let mut own = Vec::new();
-        ready!(self.poll_batch(cx, &mut own, max));
+        ready!(self.poll_limited(cx, &mut own, limit));
         Poll::Ready(Deliveries(Held::Own(own)))
     }
 
     /// What the ring has for this subscriber and others.
-    fn share(&mut self, cx: &Context<'_>, max: usize) -> Option<Part> {
+    fn share(&mut self, cx: &Context<'_>, limit: Limit) -> Option<Part> {
         let live = matches!(self.state, State::Live);
-        let here = self.position.filter(|_| live && self.replay.is_none() && max > 0)?;
+        let here = self.position.filter(|_| live && self.replay.is_none() && limit.items > 0)?;
         if !self.ready.as_slice().is_empty() || !self.wish.node.ring.reaches_above(self.at) {
             return None;
         }
@@ -84,7 +97,7 @@ impl Subscription {
         if self.wish.inbox.is_filled() {
             return None;
         }
-        let (part, at) = self.wish.node.ring.share(&self.following.follow, self.at, here, max)?;
+        let (part, at) = self.wish.node.ring.share(&self.following.follow, self.at, here, limit)?;
         let last = part.deliveries().iter().rev().find_map(Delivery::cursor)?;
         self.at = at;
         self.position = Some(Position::new(here.epoch, last.0.seq));

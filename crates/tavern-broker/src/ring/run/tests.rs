@@ -7,7 +7,7 @@ use tavern_backend::{Epoch, LogTime, MessageEnvelope, Position, Topic, TopicFilt
 use crate::delivery::{Delivery, GapReason};
 use crate::frame::Frame;
 use crate::marker::Marker;
-use crate::ring::{Arrival, Following, Got, Read, Ring};
+use crate::ring::{Arrival, Following, Got, Limit, Read, Ring};
 
 const EPOCH: Epoch = Epoch::from_u64(1);
 
@@ -59,7 +59,7 @@ impl Reader {
     fn step(&mut self, ring: &Ring, max: usize) -> bool {
         let follow = &self.following.follow;
         if ring.reaches_above(self.at)
-            && let Some((part, at)) = ring.share(follow, self.at, self.here, max)
+            && let Some((part, at)) = ring.share(follow, self.at, self.here, Limit::items(max))
         {
             assert!(!part.deliveries().is_empty() && part.deliveries().len() <= max);
             for delivery in part.deliveries() {
@@ -72,7 +72,8 @@ impl Reader {
             return true;
         }
         let (mut got, mut lost_live) = (Vec::new(), false);
-        let read = ring.read(follow, self.at, self.here.seq, max, &mut got, &mut lost_live);
+        let read =
+            ring.read(follow, self.at, self.here.seq, Limit::items(max), &mut got, &mut lost_live);
         if lost_live {
             self.fallen = true;
             return false;
@@ -105,17 +106,24 @@ fn readers_that_keep_up_share_one_run() {
     let one = Reader::new(&ring, &["a"]);
     let two = Reader::new(&ring, &["a"]);
     ring.append((1..=3).map(|seq| entry("a", seq)));
-    let (first, _) = ring.share(&one.following.follow, one.at, one.here, 100).unwrap();
-    let (second, _) = ring.share(&two.following.follow, two.at, two.here, 2).unwrap();
+    let (first, _) =
+        ring.share(&one.following.follow, one.at, one.here, Limit::items(100)).unwrap();
+    let (second, _) = ring.share(&two.following.follow, two.at, two.here, Limit::items(2)).unwrap();
     assert!(Arc::ptr_eq(&first.run, &second.run), "each made its own");
     assert_eq!((first.deliveries().len(), second.deliveries().len()), (3, 2));
     ring.append([entry("a", 4)]);
-    let (after, _) = ring.share(&one.following.follow, 3, Position::new(EPOCH, 3), 100).unwrap();
+    let (after, _) =
+        ring.share(&one.following.follow, 3, Position::new(EPOCH, 3), Limit::items(100)).unwrap();
     assert_eq!(after.deliveries().len(), 1, "a run begins anew with every append");
     // Who came with a cursor that this node had not reached has the entry already.
-    assert!(ring.share(&one.following.follow, 3, Position::new(EPOCH, 4), 100).is_none());
+    assert!(
+        ring.share(&one.following.follow, 3, Position::new(EPOCH, 4), Limit::items(100)).is_none()
+    );
     drop(two);
-    assert!(ring.share(&one.following.follow, one.at, one.here, 100).is_none(), "with whom?");
+    assert!(
+        ring.share(&one.following.follow, one.at, one.here, Limit::items(100)).is_none(),
+        "with whom?"
+    );
 }
 
 #[test]
@@ -135,6 +143,53 @@ fn a_run_is_charged_and_goes_with_its_messages() {
 }
 
 #[test]
+fn what_a_part_keeps_of_a_run_stays_in_the_account() {
+    let ring = ring(60_000);
+    let (one, _two) = (Reader::new(&ring, &["a"]), Reader::new(&ring, &["a"]));
+    ring.append((1..=50).map(|seq| entry("a", seq)));
+    let frames = ring.sizes().bytes;
+    let (part, _) = ring.share(&one.following.follow, one.at, one.here, Limit::items(1)).unwrap();
+    for seq in 51..1_000 {
+        ring.append([entry("loud", seq)]);
+        assert!(ring.sizes().bytes <= 60_000);
+    }
+    let outside = |ring: &Ring| ring.read_state().weight() - ring.read_state().bytes;
+    assert!(outside(&ring) > frames / 2, "{} of {frames} bytes", outside(&ring));
+    drop(part);
+    assert_eq!(outside(&ring), 0, "nothing of it is left");
+    // However much is held on to, half of the ring stays.
+    let held: Vec<_> = (1_000..1_400)
+        .filter_map(|seq| {
+            ring.append([entry("a", seq)]);
+            let here = Position::new(EPOCH, seq - 1);
+            let at = ring.enter(&one.following.follow, here)?;
+            ring.share(&one.following.follow, at, here, Limit::items(1))
+        })
+        .collect();
+    assert!(held.len() > 100 && ring.sizes().frames > 50, "{:?}", ring.sizes());
+}
+
+#[test]
+fn a_run_has_no_more_bytes_than_a_part_may_keep() {
+    let ring = ring(1 << 20);
+    let (one, _two) = (Reader::new(&ring, &["a"]), Reader::new(&ring, &["a"]));
+    let large = |seq| {
+        let envelope = MessageEnvelope::new(Topic::new("a").unwrap(), "x".repeat(20_000));
+        let position = Some(Position::new(EPOCH, seq));
+        Arrival::Entry(Arc::new(Frame::for_test(envelope, position)))
+    };
+    ring.append((1..=10).map(large));
+    let follow = &one.following.follow;
+    assert!(ring.share(follow, one.at, one.here, Limit::items(1)).is_none(), "200 KB");
+    // That someone came from far keeps nobody else from sharing, nor itself once it is nearer.
+    let near = ring.enter(follow, Position::new(EPOCH, 7)).unwrap();
+    let limit = Limit { items: 10, bytes: 50_000 };
+    let (part, at) = ring.share(follow, near, Position::new(EPOCH, 7), limit).unwrap();
+    assert_eq!((part.deliveries().len(), at), (2, near + 2));
+    assert!(ring.share(follow, one.at, one.here, Limit::items(1)).is_none());
+}
+
+#[test]
 fn what_lies_before_a_group_is_read_before_anything_is_shared() {
     let ring = ring(1 << 20);
     ring.append((1..=5).map(|seq| entry("a", seq)));
@@ -142,10 +197,10 @@ fn what_lies_before_a_group_is_read_before_anything_is_shared() {
     ring.append([entry("b", 6)]);
     let here = Position::new(EPOCH, 2);
     one.at = ring.enter(&one.following.follow, here).unwrap();
-    assert!(ring.share(&one.following.follow, one.at, here, 100).is_none());
+    assert!(ring.share(&one.following.follow, one.at, here, Limit::items(100)).is_none());
     while one.step(&ring, 100) {}
     assert_eq!(one.got, ["3", "4", "5", "6"]);
-    assert!(ring.share(&two.following.follow, two.at, two.here, 100).is_some());
+    assert!(ring.share(&two.following.follow, two.at, two.here, Limit::items(100)).is_some());
 }
 
 /// What happens to the ring, for the property below.
