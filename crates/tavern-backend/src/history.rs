@@ -60,7 +60,8 @@ pub struct Page {
     pub entries: Vec<Arc<Entry>>,
     /// Entries that this version cannot read, by seq.
     pub undecodable: Vec<(u64, Option<Lane>)>,
-    /// The lanes the query wants whose floor is above `after`, each once.
+    /// Of the lanes the query wants, those from which something above `after` and up to `to` was
+    /// removed, each once, with their floors. A backend may name more whose floor is above `after`.
     pub floors: Vec<Floor>,
     /// Whether `floors` names all of them. A backend that caps the list says `false`; the caller
     /// then asks again with narrower filters, for which the list must be complete.

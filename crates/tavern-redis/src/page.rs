@@ -21,8 +21,8 @@ use crate::shared::{Session, Shared};
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// Floors named in one page of a query without filters.
-const FLOORS: usize = 4096;
+/// Batches of the spine in one answer, as its script says.
+const SPINES: usize = 1024;
 /// Lanes listed in one answer.
 const LISTED: usize = 8192;
 /// Lanes read in one call.
@@ -63,12 +63,12 @@ struct Index {
     epoch: Epoch,
     head: u64,
     horizon: u64,
-    /// Up to where the spine was read: which lanes have entries, and nothing else has. `None` where
-    /// the spine does not reach back to the beginning of the range.
-    spine: Option<(u64, HashSet<Bytes>)>,
-    /// Lanes that changed behind the range's beginning.
-    changed: Vec<(Bytes, Lane)>,
-    complete: bool,
+    /// How far it speaks of the range.
+    to: u64,
+    /// Lanes that may have entries up to there, or had some.
+    lanes: Vec<(Bytes, Lane)>,
+    /// Seqs whose lane this version cannot read.
+    unreadable: Vec<u64>,
 }
 
 /// What lanes hold.
@@ -95,16 +95,19 @@ impl<'a> Reading<'a> {
     /// The page; `None` if the log is another than was thought.
     async fn page(&self) -> Result<Option<Page>> {
         let Some(index) = self.index().await? else { return Ok(None) };
-        let mut to = self.query.to.min(index.head);
-        if let Some((covered, _)) = &index.spine {
-            to = to.min(*covered);
-        }
+        let to = self.query.to.min(index.to);
         let mut found = Found { to, ..Found::default() };
         let limit = self.query.limit.max(1);
-        for lanes in index.changed.chunks(LANES) {
+        for lanes in index.lanes.chunks(LANES) {
             if !self.lanes(&index, lanes, to, limit, &mut found).await? {
                 return Ok(None);
             }
+        }
+        for seq in &index.unreadable {
+            let position = Position::new(index.epoch, *seq);
+            let reason = "its topic cannot be read".into();
+            let event = FeedEvent::Undecodable { position, lane: None, reason };
+            found.entries.insert(*seq, event);
         }
         if found.to <= self.query.after
             && let Some((first, lane)) = found.left_out.take()
@@ -123,7 +126,7 @@ impl<'a> Reading<'a> {
             entries: Vec::new(),
             undecodable: Vec::new(),
             floors: found.floors,
-            floors_complete: index.complete,
+            floors_complete: true,
             horizon: index.horizon,
             head: index.head,
         };
@@ -157,35 +160,24 @@ impl<'a> Reading<'a> {
         let mut index: Option<Index> = None;
         let mut behind = self.query.after;
         loop {
-            let Some((part, listed, last)) = self.index_part(behind).await? else {
-                return Ok(None);
-            };
-            let index = match &mut index {
-                None => index.insert(part),
-                Some(index) if index.epoch == part.epoch => {
-                    index.changed.extend(part.changed);
-                    index
-                }
+            let Some((part, more)) = self.index_part(behind).await? else { return Ok(None) };
+            match &mut index {
+                None => index = Some(part),
+                Some(index) if index.epoch == part.epoch => index.lanes.extend(part.lanes),
                 Some(_) => return Ok(None),
-            };
-            let more = listed == LISTED;
-            if self.query.filters.is_none() && (index.changed.len() > FLOORS || more) {
-                // All of them would be too many: the caller asks for some topics then.
-                index.complete = false;
-            } else if more {
-                behind = last;
-                continue;
             }
-            break;
+            let Some(last) = more else { break };
+            behind = last;
         }
         let Some(mut index) = index else { return Err(strange()) };
         // A lane that changed while it was listed is there twice.
         let mut seen = HashSet::new();
-        index.changed.retain(|(name, _)| seen.insert(name.clone()));
+        index.lanes.retain(|(name, _)| seen.insert(name.clone()));
         Ok(Some(index))
     }
 
-    async fn index_part(&self, behind: u64) -> Result<Option<(Index, usize, u64)>> {
+    /// Asks where to look; with a score behind which there is more of the list, if there is.
+    async fn index_part(&self, behind: u64) -> Result<Option<(Index, Option<u64>)>> {
         let keys = &self.view.keys;
         let mut call = Call::new(&script::INDEX);
         call.key(self.shared.names.meta()).key(keys.lanes()).key(keys.names()).key(keys.spine());
@@ -216,31 +208,68 @@ impl<'a> Reading<'a> {
         }
         let (epoch, head, horizon) = (reply.epoch()?, reply.number()?, reply.number()?);
         let covered = reply.number()? == 1;
-        let mut blobs = reply.list()?;
-        let spine = if covered { Some(self.spine(head, &mut blobs)?) } else { None };
-        let mut list = reply.list()?;
-        let (mut changed, mut listed, mut last) = (Vec::new(), 0, behind);
+        let list = reply.list()?;
+        let (lanes, unreadable) = (Vec::new(), Vec::new());
+        let mut index = Index { epoch, head, horizon, to: head, lanes, unreadable };
+        if covered {
+            self.follow_spine(&mut index, list)?;
+            return Ok(Some((index, None)));
+        }
+        let more = self.take_list(&mut index, list, behind)?;
+        Ok(Some((index, more)))
+    }
+
+    /// Where the entries of the range are, seq by seq: as many as the page takes.
+    fn follow_spine(&self, index: &mut Index, mut blobs: Reply) -> Result<()> {
+        let cut = blobs.left() >= SPINES;
+        let (mut last, mut wanted) = (self.query.after, 0);
+        while blobs.left() > 0 {
+            let Some(Push::Spine(spine)) = parse(blobs.bytes()?) else { return Err(strange()) };
+            let wants: Vec<_> = spine
+                .lanes
+                .iter()
+                .map(|(_, lane)| lane.as_ref().is_none_or(|lane| self.wants(lane)))
+                .collect();
+            let mut taken = vec![false; wants.len()];
+            for (seq, number) in spine.seqs().filter(|(seq, _)| *seq > self.query.after) {
+                last = seq;
+                let number = usize::from(number);
+                if !wants[number] {
+                    continue;
+                }
+                match &spine.lanes[number] {
+                    (_, None) => index.unreadable.push(seq),
+                    (name, Some(lane)) if !taken[number] => {
+                        taken[number] = true;
+                        index.lanes.push((name.clone(), lane.clone()));
+                    }
+                    _ => {}
+                }
+                wanted += 1;
+                if wanted == self.query.limit.max(1) {
+                    index.to = seq.min(index.head);
+                    return Ok(());
+                }
+            }
+        }
+        if cut {
+            index.to = last.min(index.head);
+        }
+        Ok(())
+    }
+
+    /// Lanes that changed since the beginning of the range. Returns where the list was cut, if it was.
+    fn take_list(&self, index: &mut Index, mut list: Reply, behind: u64) -> Result<Option<u64>> {
+        let (mut listed, mut last) = (0, behind);
         while list.left() > 0 {
             let name = list.bytes()?;
             last = list.number()?;
             listed += 1;
             if let Some(lane) = parse_lane(&name).filter(|lane| self.wants(lane)) {
-                changed.push((name, lane));
+                index.lanes.push((name, lane));
             }
         }
-        Ok(Some((Index { epoch, head, horizon, spine, changed, complete: true }, listed, last)))
-    }
-
-    /// Up to where the spine was given, and the lanes in it.
-    fn spine(&self, head: u64, blobs: &mut Reply) -> Result<(u64, HashSet<Bytes>)> {
-        let (mut lanes, mut last) = (HashSet::new(), self.query.after);
-        let cut = blobs.left() >= 1024;
-        while blobs.left() > 0 {
-            let Some(Push::Spine(spine)) = parse(blobs.bytes()?) else { return Err(strange()) };
-            last = spine.last().min(head);
-            lanes.extend(spine.lanes.into_iter().map(|(name, _)| name));
-        }
-        Ok((if cut { last } else { head }, lanes))
+        Ok((listed == LISTED).then_some(last))
     }
 
     /// Reads some lanes. `false` if the log changed meanwhile.
@@ -260,8 +289,7 @@ impl<'a> Reading<'a> {
         for (name, lane) in lanes {
             let text = std::str::from_utf8(name).map_err(|_| strange())?;
             let keep = self.view.retention.of(&lane.topic);
-            let wanted = to > self.query.after
-                && index.spine.as_ref().is_none_or(|(_, lanes)| lanes.contains(name));
+            let wanted = to > self.query.after;
             call.key(self.view.keys.stream(text));
             call.bytes(name.clone()).number(u64::from(keep.entries)).number(millis(keep.age));
             call.arg(if wanted { "1" } else { "" });

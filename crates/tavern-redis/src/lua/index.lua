@@ -1,5 +1,5 @@
--- Where entries of a range may lie: the spine of the range, if it still reaches back that far, and
--- the lanes that changed since the range's beginning.
+-- Where entries of a range lie: the spine of the range, if it still reaches back that far; else the
+-- lanes that changed since the range's beginning.
 --
 -- KEYS  meta, lanes, names, spine
 -- ARGV  log, rules' version, the range: after, to; the score after which lanes are wanted,
@@ -37,6 +37,8 @@ else
   end
 end
 
+if covered == 1 then return {'ok', meta[3], meta[4], meta[5], 1, spine} end
+
 local lanes = {}
 local most = tonumber(ARGV[6])
 local function changed()
@@ -71,4 +73,4 @@ else
     end
   end
 end
-return {'ok', meta[3], meta[4], meta[5], covered, spine, lanes}
+return {'ok', meta[3], meta[4], meta[5], 0, lanes}
