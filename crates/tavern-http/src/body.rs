@@ -22,6 +22,8 @@ use crate::response::spread_retry;
 const MAX_BATCH: usize = 256;
 /// A heartbeat more often than this would be a mistake in the configuration.
 const MIN_HEARTBEAT: Duration = Duration::from_millis(1);
+/// As good as none at all, and no clock ends before it is due.
+const MAX_HEARTBEAT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The body of an event stream.
 ///
@@ -77,7 +79,7 @@ impl SseBody {
             next: 0,
             coalesce: config.coalesce.max(1),
             pulse: Pulse {
-                interval: config.heartbeat.max(MIN_HEARTBEAT),
+                interval: config.heartbeat.clamp(MIN_HEARTBEAT, MAX_HEARTBEAT),
                 timer: None,
                 wrote_at: now,
                 cursor_at: now,

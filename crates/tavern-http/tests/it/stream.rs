@@ -106,6 +106,15 @@ async fn a_silent_stream_gets_heartbeats() {
 }
 
 #[tokio::test]
+async fn a_stream_may_do_without_heartbeats() {
+    let hub = Hub::with_sse(SseConfig::default().with_heartbeat(Duration::MAX)).await;
+    let mut stream = hub.open("/events?topic=t").await;
+    stream.opening().await;
+    hub.publish("t", "x").await;
+    assert_eq!(stream.data().await, "x");
+}
+
+#[tokio::test]
 async fn a_heartbeat_carries_the_cursor_that_moved() {
     let hub = Hub::with_sse(SseConfig::default().with_heartbeat(Duration::from_millis(20))).await;
     let mut quiet = hub.open("/events?topic=quiet").await;
