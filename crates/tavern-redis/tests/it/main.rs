@@ -3,6 +3,7 @@
 
 mod access;
 mod conformance;
+mod durability;
 mod faults;
 mod fencing;
 mod forwarder;
