@@ -1,5 +1,6 @@
 //! How much of each lane the log keeps.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -94,10 +95,42 @@ impl Retention {
         self.rules.iter().find(|rule| rule.topics.matches(topic)).map_or(self.default, |r| r.keep)
     }
 
+    /// What a node says that is configured with these rules, where the log has others: both in
+    /// words, and how to replace them.
+    #[must_use]
+    pub fn explain_mismatch(&self, log: &Self) -> String {
+        format!(
+            "this node is configured to keep {self}; the log keeps {log}, and the log's rules are \
+             followed; to replace them on purpose, for all nodes, start one node with \
+             `apply_retention = true`"
+        )
+    }
+
     /// Whether the rules are the same, whatever their version.
     #[must_use]
     pub fn same_rules(&self, other: &Self) -> bool {
         self.rules == other.rules && self.default == other.default
+    }
+}
+
+/// The rules in words, behind "it keeps".
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for rule in &self.rules {
+            write!(f, "{} of `{}`, ", rule.keep, rule.topics)?;
+        }
+        let rest = if self.rules.is_empty() { "every topic" } else { "the rest" };
+        write!(f, "{} of {rest}", self.default)
+    }
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.entries, self.age) {
+            (0, _) => f.write_str("nothing"),
+            (entries, age) if age.is_zero() => write!(f, "{entries} messages of any age"),
+            (entries, age) => write!(f, "{entries} messages of at most {age:?}"),
+        }
     }
 }
 
@@ -114,3 +147,6 @@ mod millis {
         u64::deserialize(d).map(Duration::from_millis)
     }
 }
+
+#[cfg(test)]
+mod tests;

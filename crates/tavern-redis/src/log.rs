@@ -145,6 +145,7 @@ impl Shared {
                 return Ok(None);
             }
             if !self.config.apply_retention {
+                tracing::warn!("{}", wanted.explain_mismatch(&view.retention));
                 return Ok(Some((*view.retention).clone()));
             }
             let mut next = wanted.clone();
@@ -158,6 +159,10 @@ impl Shared {
                 .arg(view.rules.as_str())
                 .arg(text)
                 .number(next.version);
+            tracing::info!(
+                "the log kept {}; from now on it keeps {next}, for all nodes",
+                view.retention
+            );
             call.run(&mut session.writer.clone()).await?;
         }
         Err(Failure::new("the retention rules of the log change all the time"))

@@ -1,9 +1,8 @@
 //! The log's retention rules beside those that a node is configured with.
 
-use std::fmt;
 use std::sync::Arc;
 
-use tavern_backend::{Keep, Retention};
+use tavern_backend::Retention;
 
 use super::Log;
 use crate::failure::Outcome;
@@ -21,21 +20,15 @@ impl Log {
             return Ok(None);
         }
         if !shared.config.apply_retention {
-            tracing::warn!(
-                "this node is configured to keep {}; the log keeps {}, and the log's rules are \
-                 followed; to replace them on purpose, for all nodes, start one node with \
-                 `apply_retention = true`",
-                Said(wanted),
-                Said(&open.retention),
-            );
+            tracing::warn!("{}", wanted.explain_mismatch(&open.retention));
             return Ok(Some(open.retention.clone()));
         }
         let mut rules = wanted.clone();
         rules.version = open.retention.version + 1;
         tracing::info!(
             "the log kept {}; from now on it keeps {}, for all nodes",
-            Said(&open.retention),
-            Said(&rules),
+            open.retention,
+            rules,
         );
         let tx = open.conn.unchecked_transaction()?;
         schema::write_retention(&tx, &rules)?;
@@ -47,27 +40,3 @@ impl Log {
         Ok(None)
     }
 }
-
-/// Rules in words.
-struct Said<'a>(&'a Retention);
-
-impl fmt::Display for Said<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for rule in &self.0.rules {
-            write!(f, "{} of `{}`, ", amount(rule.keep), rule.topics)?;
-        }
-        let rest = if self.0.rules.is_empty() { "every topic" } else { "the rest" };
-        write!(f, "{} of {rest}", amount(self.0.default))
-    }
-}
-
-fn amount(keep: Keep) -> String {
-    match (keep.entries, keep.age) {
-        (0, _) => "nothing".to_owned(),
-        (entries, age) if age.is_zero() => format!("{entries} messages of any age"),
-        (entries, age) => format!("{entries} messages of at most {age:?}"),
-    }
-}
-
-#[cfg(test)]
-mod tests;
