@@ -11,8 +11,9 @@ use crate::hub::Hub;
 pub enum Trouble<'a> {
     /// One hub after the other is killed with -9 and started again.
     Hubs,
-    /// The server loses its subscribers' connections, is killed with -9 and started again, is stopped
-    /// for a while, and loses its scripts and all connections: one after the other.
+    /// The server loses its subscribers' connections, is killed with -9 and started again, is stopped,
+    /// and loses its scripts and all connections: one after the other. The first stop is as long as
+    /// this, the others a second at most.
     Redis(&'a RedisServer, Duration),
 }
 
@@ -25,7 +26,7 @@ impl Trouble<'_> {
                 hubs[hub].kill().await?;
                 hubs[hub].restart().await
             }
-            Self::Redis(server, pause) => match n % 4 {
+            &mut Self::Redis(server, pause) => match n % 4 {
                 0 => server.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]).await.map(drop),
                 1 => {
                     server.kill().await?;
@@ -33,7 +34,8 @@ impl Trouble<'_> {
                 }
                 2 => {
                     server.pause()?;
-                    tokio::time::sleep(*pause).await;
+                    let again = pause.min(Duration::from_secs(1));
+                    tokio::time::sleep(if n == 2 { pause } else { again }).await;
                     server.resume()
                 }
                 _ => {
