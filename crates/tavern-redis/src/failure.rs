@@ -208,3 +208,6 @@ impl From<RedisError> for Failure {
         Self { reason, unknown, link, lasting, closed: false, cause: Some(error) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,8 +21,6 @@ pub(crate) struct Wanted {
     pub(crate) filters: FilterSet,
     /// Topics whose channels are subscribed on the link there is, or being subscribed.
     held: HashSet<Topic>,
-    /// How many of them only wildcards want.
-    by_wildcard: usize,
     /// Whether the channel of all live messages is, which wildcards need: nobody knows beforehand on
     /// which topics they come.
     live: bool,
@@ -86,7 +84,6 @@ impl Wanted {
             let filters = &self.filters;
             let gone = self.held.extract_if(|topic| !filters.matches(topic));
             unwanted.topics.extend(gone);
-            self.by_wildcard = self.by_wildcard.min(self.held.len());
             unwanted.live = self.live && filters.wildcards().is_empty();
             self.live &= !unwanted.live;
         }
@@ -96,12 +93,13 @@ impl Wanted {
     /// Of topics that a wildcard matches, those whose channels are worth a subscription.
     pub(crate) fn hold(&mut self, topics: Vec<Topic>) -> Channels {
         let mut fresh = Channels::default();
+        // The topics asked for by name are held, all of them.
+        let by_name = self.filters.len() - self.filters.wildcards().len();
         for topic in topics {
-            if self.by_wildcard < MOST_BY_WILDCARD
+            if self.held.len() < by_name + MOST_BY_WILDCARD
                 && self.filters.matches(&topic)
                 && self.held.insert(topic.clone())
             {
-                self.by_wildcard += 1;
                 fresh.topics.push(topic);
             }
         }
@@ -114,7 +112,6 @@ impl Wanted {
 
     /// A new link holds nothing yet: all channels to begin with.
     pub(crate) fn anew(&mut self) -> Channels {
-        self.by_wildcard = 0;
         self.held = self.filters.topics().cloned().collect();
         self.live = !self.filters.wildcards().is_empty();
         Channels { topics: self.held.iter().cloned().collect(), live: self.live }

@@ -1,6 +1,7 @@
 //! Keeps the link: finds the primary, connects, restores interest, notices when it is gone, and
 //! begins anew.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -253,33 +254,31 @@ async fn grant(
     up: &Up,
     wishes: &mut Vec<Wish>,
 ) -> std::result::Result<(), Failure> {
-    let (mut asked, mut gone) = (Vec::new(), Vec::new());
-    let mut channels = Vec::new();
-    // What is taken out and put in again while it waits here must end as it came last.
+    let mut asked = Vec::new();
+    // For each channel, whether it is wanted: what is taken out and put in again while it waits
+    // here, or the other way round, must end as it came last.
+    let mut wanted = HashMap::new();
     for wish in wishes.drain(..) {
         let mut interest = shared.interest.lock();
-        match wish {
+        let (channels, on) = match wish {
             Wish::Subscribe(filters, reply) => {
-                channels.extend(interest.add(&filters).names(&shared.names));
                 asked.push(reply);
+                (interest.add(&filters), true)
             }
-            Wish::Hold(topics) => channels.extend(interest.hold(topics).names(&shared.names)),
+            Wish::Hold(topics) => (interest.hold(topics), true),
             Wish::Unsubscribe(filters, reply) => {
-                gone.extend(interest.remove(&filters).names(&shared.names));
                 // Who does not wait any more needs no answer.
                 let _ = reply.send(());
+                (interest.remove(&filters), false)
             }
-        }
+        };
+        wanted.extend(channels.names(&shared.names).map(|name| (name, on)));
     }
+    let of = |on| wanted.iter().filter(move |w| *w.1 == on).map(|w| w.0.clone()).collect();
+    let (channels, gone): (Vec<String>, Vec<String>) = (of(true), of(false));
     let mut failed = None;
     if !gone.is_empty() {
-        let left: std::collections::HashSet<_> = channels.iter().collect();
-        let (again, gone): (Vec<_>, Vec<_>) =
-            gone.into_iter().partition(|gone| left.contains(gone));
-        drop(again);
-        if !gone.is_empty() {
-            failed = change(&up.feed, up.session.unsubscribe_command(), &gone).await.err();
-        }
+        failed = change(&up.feed, up.session.unsubscribe_command(), &gone).await.err();
     }
     if failed.is_none() && !channels.is_empty() {
         failed = change(&up.feed, up.session.subscribe_command(), &channels).await.err();

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::inbound::event;
 use crate::log::View;
 use crate::names::parse_lane;
-use crate::number::{count, millis};
+use crate::number::{FAR, count, millis};
 use crate::push::{Push, parse};
 use crate::reply::{Reply, entry_id, strange};
 use crate::script::{self, Call};
@@ -334,9 +334,6 @@ impl<'a> Reading<'a> {
         Ok(true)
     }
 }
-
-/// Beyond any seq: the scripts count in doubles.
-const FAR: u64 = 1 << 53;
 
 /// Where the entry with this id stands, as long as the log remembers.
 pub(crate) async fn find(

@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes};
 use tavern_backend::{Epoch, Lane, LogTime, NodeId, Origin};
 
 use crate::names::parse_lane;
+use crate::number::FAR;
 
 /// A message of the script.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(crate) fn parse(mut push: Bytes) -> Option<Push> {
             let (epoch, time) = (id.parse().ok()?, time(&mut push)?);
             let mut records = Vec::new();
             while push.has_remaining() {
-                let seq = push.try_get_u64().ok()?;
+                let seq = seq(&mut push)?;
                 let length = usize::try_from(push.try_get_u32().ok()?).ok()?;
                 records.push((seq, take(&mut push, length)?));
             }
@@ -71,7 +72,7 @@ pub(crate) fn parse(mut push: Bytes) -> Option<Push> {
         b'S' => {
             let epoch = id.parse().ok()?;
             time(&mut push)?;
-            let first = push.try_get_u64().ok()?;
+            let first = seq(&mut push)?;
             let count = push.try_get_u32().ok()?;
             let lanes = push.try_get_u16().ok()?;
             let lanes = (0..lanes)
@@ -85,7 +86,7 @@ pub(crate) fn parse(mut push: Bytes) -> Option<Push> {
             let numbers = (0..count)
                 .map(|_| push.try_get_u16().ok().filter(|n| usize::from(*n) < lanes.len()))
                 .collect::<Option<Vec<_>>>()?;
-            let sound = !numbers.is_empty() && first > 0 && !push.has_remaining();
+            let sound = !numbers.is_empty() && !push.has_remaining();
             sound.then_some(Push::Spine(Spine { epoch, first, lanes, numbers }))
         }
         _ => None,
@@ -94,6 +95,11 @@ pub(crate) fn parse(mut push: Bytes) -> Option<Push> {
 
 fn take(push: &mut Bytes, length: usize) -> Option<Bytes> {
     (length <= push.len()).then(|| push.split_to(length))
+}
+
+/// A seq, as far as the scripts can count.
+fn seq(push: &mut Bytes) -> Option<u64> {
+    push.try_get_u64().ok().filter(|seq| (1..=FAR).contains(seq))
 }
 
 fn time(push: &mut Bytes) -> Option<LogTime> {

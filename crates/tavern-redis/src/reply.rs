@@ -5,6 +5,7 @@ use redis::Value;
 use tavern_backend::{Epoch, Fork};
 
 use crate::failure::Failure;
+use crate::number::FAR;
 
 /// The elements of an answer, one after the other. What is missing or of another kind is a failure:
 /// the scripts are ours, so somebody else answers.
@@ -73,7 +74,8 @@ fn parse(text: &[u8]) -> Result<u64> {
 pub(crate) fn entry_id(id: &[u8]) -> Result<(u64, i64)> {
     let text = std::str::from_utf8(id).map_err(|_| strange())?;
     let (seq, at) = text.split_once('-').ok_or_else(strange)?;
-    Ok((seq.parse().map_err(|_| strange())?, at.parse().map_err(|_| strange())?))
+    let seq = seq.parse().ok().filter(|seq| (1..=FAR).contains(seq)).ok_or_else(strange)?;
+    Ok((seq, at.parse().map_err(|_| strange())?))
 }
 
 /// The forks as the metadata holds them: `parent:at:lost;`, newest first.
@@ -86,3 +88,6 @@ pub(crate) fn forks(text: &str) -> Result<Vec<Fork>> {
     };
     text.split_terminator(';').map(|text| fork(text).ok_or_else(strange)).collect()
 }
+
+#[cfg(test)]
+mod tests;

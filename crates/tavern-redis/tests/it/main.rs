@@ -11,6 +11,7 @@ mod keys;
 mod kit;
 mod outages;
 mod pair;
+mod resubscribing;
 mod stand;
 mod sweeping;
 mod topology;
