@@ -97,6 +97,25 @@ fn a_hole_that_is_given_up_says_so_in_its_place() {
     assert_eq!(summary(&out, 1), [(1, 3, 'l'), (4, 4, 'e')]);
 }
 
+#[test]
+fn what_came_from_beyond_a_cut_is_forgotten_and_its_seqs_are_free() {
+    let (mut sequencer, mut out) = (Sequencer::new(0, 8), Vec::new());
+    for seq in [1, 3, 5, 6] {
+        sequencer.push(seq, entry(seq), &mut out);
+    }
+    sequencer.push(7, Step::Skip { to: 9 }, &mut out);
+    sequencer.cut(5);
+    assert_eq!((sequencer.target(), sequencer.hole()), (5, Some((2, 2))));
+    sequencer.push(6, Step::Skip { to: 8 }, &mut out);
+    sequencer.fill([entry(2)], 2, &mut out);
+    sequencer.fill([entry(4)], 4, &mut out);
+    let skip = (6, 8, 's');
+    assert_eq!(
+        summary(&out, 1),
+        [(1, 1, 'e'), (2, 2, 'e'), (3, 3, 'e'), (4, 4, 'e'), (5, 5, 'e'), skip]
+    );
+}
+
 /// A log of `len` entries of which this node wants some.
 #[derive(Debug, Clone)]
 struct Pushes {

@@ -253,3 +253,42 @@ async fn an_answer_from_before_a_fork_does_not_lead_back() {
     }
     assert_eq!(all(&mut stream).await, [vec!["Epoch".to_owned()], texts(9..=14, "new")].concat());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_when_the_log_has_lost_what_it_says_tells_of_the_loss() {
+    let engine = long_log();
+    let slow = Arc::new(AtomicUsize::new(0));
+    let stage = Arc::clone(&slow);
+    let backend = Faulty::new(&engine).publish(move |inner, append| {
+        let slow = stage.load(SeqCst) == 1 && !append.publications.is_empty();
+        async move {
+            let published = inner.publish(append).await;
+            if slow {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            published
+        }
+    });
+    let cable = backend.cable();
+    let mut config = config();
+    config.publish_patience = Duration::from_secs(5);
+    let broker = faulty(backend, config);
+    let other = Bus::new(engine.node());
+    let (mut stream, _) = open(&broker, &["t"]).await;
+    let at = put(&other, "t", 1).await;
+    assert_eq!(all(&mut stream).await, ["1"]);
+
+    // Stored, pushed in vain, lost, and the node has followed before the answer arrives.
+    slow.store(1, SeqCst);
+    cable.lose_pushes(1);
+    let (answer, ()) = tokio::join!(store(&broker, "t", "lost"), async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        engine.rewind(1);
+        put(&other, "elsewhere", "new").await;
+    });
+    assert_eq!(answer.0.seq, 2);
+    assert_eq!(all(&mut stream).await, ["Epoch"]);
+    let elsewhere = crate::kit::broker(&engine);
+    let mut resumed = elsewhere.subscribe(["t"]).resume(Cursor(at)).open().unwrap();
+    assert_eq!(all(&mut resumed).await, ["Epoch"]);
+}
