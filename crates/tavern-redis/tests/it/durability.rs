@@ -1,5 +1,6 @@
 //! `WAIT` as a durability choice: what is acknowledged, a replica has.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tavern_backend::{Append, Bus, Error, Published};
@@ -13,10 +14,12 @@ use crate::stand::until;
 
 /// A pair, and nodes that wait for the replica.
 async fn waiting() -> Pair {
-    let timeout = Duration::from_millis(200);
+    let timeout = Duration::from_millis(300);
     let pair = Pair::start().await;
     // A replica acknowledges nothing for up to a second behind its first sync.
-    assert_eq!(pair.first.cli(&["WAIT", "1", "5000"]).await.unwrap().int(), Some(1));
+    let mut conn = pair.first.connect().await.unwrap();
+    conn.call(&["SET", "something", "to wait for"]).await.unwrap();
+    assert_eq!(conn.call(&["WAIT", "1", "5000"]).await.unwrap().int(), Some(1));
     pair.with(move |config| {
         config.durability = Durability::Replicas { replicas: 1, timeout };
     })
@@ -87,14 +90,18 @@ async fn a_publisher_waits_for_the_replica() {
     client.opened().await;
     publish(&broker, message("t", "1")).await;
     pair.cut().await;
+    let stored = AtomicU32::new(0);
+    let calls = node.cable().calls().publish;
     let publishing = async {
         for n in 2..=4 {
             publish(&broker, message("t", n.to_string())).await;
+            stored.fetch_add(1, Ordering::Relaxed);
         }
     };
     let mending = async {
-        // It is in the log and everybody has it, but who published it does not hear so.
-        assert_eq!(client.texts(2).await, texts(1..=2));
+        assert_eq!(client.texts(2).await, texts(1..=2), "it is in the log, and everybody has it");
+        until("it is sent again", || async { node.cable().calls().publish > calls + 2 }).await;
+        assert_eq!(stored.load(Ordering::Relaxed), 0, "who published it does not hear so");
         pair.first.mend_replication().await.unwrap();
     };
     tokio::join!(publishing, mending);

@@ -116,11 +116,7 @@ async fn the_first_publisher_saw_nothing_of_the_lost_tail() {
 /// A replica that never got anything is promoted: another log begins.
 #[tokio::test]
 async fn a_replica_promoted_before_its_first_sync() {
-    let first = RedisServer::start(RedisOptions::default()).await.unwrap();
-    first.cut_replication().await.unwrap();
-    let second = RedisServer::start(RedisOptions::default()).await.unwrap();
-    second.follow(&first).await.unwrap();
-    let pair = Pair::of(first, second);
+    let pair = never_synced().await;
     let stage = pair.stage();
     let broker = stage.node().await.broker();
     let mut client = Client::fresh(&broker, &["t"]);
@@ -140,6 +136,23 @@ async fn a_replica_promoted_before_its_first_sync() {
     for cursor in cursors {
         let (replay, _) = Client::resume(&other, &["t"], cursor).replay().await;
         assert_eq!(reasons(&replay), ["epoch"], "nothing is known of that log");
+    }
+}
+
+/// The same, and all nodes restart with it: as if nothing had been before.
+#[tokio::test]
+async fn a_replica_promoted_empty_and_nobody_remembers() {
+    let pair = never_synced().await;
+    let stage = pair.stage();
+    let cursors = store_all(&stage.node().await, 1..=5).await;
+    stage.close().await;
+    pair.fail_over().await;
+    let node = stage.node().await;
+    store_all(&node, 6..=12).await;
+    let broker = node.broker();
+    for cursor in cursors {
+        let (replay, _) = Client::resume(&broker, &["t"], cursor).replay().await;
+        assert_eq!(reasons(&replay), ["epoch"], "the same numbers, another log");
     }
 }
 
@@ -265,6 +278,15 @@ async fn another_replication_id_is_one_epoch_and_no_gap() {
     assert_eq!(lineage.forks.len(), 1, "{lineage:?}");
     let replayed = Client::resume(&broker, &["t"], opened).complete_replay().await;
     assert_eq!(replayed, texts(1..=25));
+}
+
+/// A pair of which the replica gets nothing from the beginning.
+async fn never_synced() -> Pair {
+    let first = RedisServer::start(RedisOptions::default()).await.unwrap();
+    first.cut_replication().await.unwrap();
+    let second = RedisServer::start(RedisOptions::default()).await.unwrap();
+    second.follow(&first).await.unwrap();
+    Pair::of(first, second)
 }
 
 /// Nodes that ask the server nothing of their own accord.
