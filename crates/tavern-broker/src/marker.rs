@@ -15,6 +15,8 @@ pub(crate) enum Marker {
     /// The same, for what history no longer had when a hole was read from it: all that is known to
     /// be removed of these lanes lies at or below `through`, which may be far above this place.
     Trimmed { lanes: Option<Vec<Lane>>, through: u64 },
+    /// A message of this lane was promised and is given up. It has no place in the log.
+    Discarded { lane: Lane },
     /// The log goes on in another epoch after `at`. `lost`: accepted entries of the old one are
     /// gone. `known`: the old epoch is an ancestor of the new one.
     Fork { epoch: Epoch, at: u64, lost: bool, known: bool },
@@ -30,6 +32,7 @@ impl Marker {
             Self::Gap { lanes: Some(lanes), .. } | Self::Trimmed { lanes: Some(lanes), .. } => {
                 lanes.len() * 96
             }
+            Self::Discarded { .. } => 96,
             Self::Gap { lanes: None, .. }
             | Self::Trimmed { lanes: None, .. }
             | Self::Fork { .. }

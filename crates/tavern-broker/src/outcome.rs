@@ -47,8 +47,8 @@ pub enum Settled {
     Stored(Cursor),
     /// The log had it before: also when the answer to an earlier attempt was lost.
     Duplicate(Cursor),
-    /// It will not be tried any more; this is counted, logged, and announced to this node's
-    /// subscribers as a gap.
+    /// It will not be tried any more; this is counted, logged, and announced as a gap to this
+    /// node's subscribers, and to those who resume on this node from where the log stood then.
     Discarded {
         /// Why, for a person.
         reason: String,

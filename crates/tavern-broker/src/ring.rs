@@ -12,6 +12,7 @@
 //! exceeded the oldest slot goes, and its lane and groups remember how far they have lost.
 
 mod append;
+mod discards;
 mod follow;
 mod index;
 mod read;
@@ -33,6 +34,8 @@ use crate::marker::Marker;
 use crate::signal::{Signal, Signals};
 
 pub(crate) use append::Arrival;
+pub(crate) use discards::Discarded;
+use discards::Discards;
 pub(crate) use follow::{Follow, Following};
 use index::{Group, LaneState};
 pub(crate) use read::{Got, Limit, Read};
@@ -80,6 +83,7 @@ struct State {
     groups: Slab<Group>,
     group_ids: HashMap<index::GroupKey, usize>,
     markers: VecDeque<u64>,
+    discards: Discards,
     /// Everybody, for markers.
     everybody: Signals,
     /// Who waits for the watermark to reach a seq.
@@ -143,6 +147,7 @@ impl Ring {
                 groups: Slab::new(),
                 group_ids: HashMap::new(),
                 markers: VecDeque::new(),
+                discards: Discards::default(),
                 everybody: Signals::default(),
                 awaiting: Vec::new(),
                 closing: false,

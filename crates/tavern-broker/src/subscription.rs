@@ -15,6 +15,7 @@ mod builder;
 mod catch_up;
 mod cut;
 mod direct;
+mod discarded;
 mod gaps;
 mod live;
 mod opening;
@@ -60,6 +61,8 @@ pub struct Subscription {
     position: Option<Position>,
     /// What is being replayed, until it has been told to the client.
     replay: Option<Box<Replay>>,
+    /// Topics of which a message was given up while the stream was away.
+    missed: Vec<String>,
     /// Read and not yet given out, for who polls item by item.
     ready: std::vec::IntoIter<Delivery>,
     /// Kept for its allocation.
@@ -219,6 +222,7 @@ impl Subscription {
             self.position = Some(position);
             self.replay = replay;
             self.state = State::Live;
+            self.tell_missed(out);
             return Poll::Ready(());
         }
         if self.wish.node.ring.is_closing() {

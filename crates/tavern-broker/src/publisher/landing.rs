@@ -105,9 +105,8 @@ impl Publisher {
         if pending.is_promised() {
             tracing::error!(topic = %pending.lane().topic, %error, "a spooled message is discarded");
             self.node.tallies.spool_discarded.one();
-            let lanes = Some(vec![pending.lane()]);
-            let gap = Marker::Gap { reason: GapReason::Outage, lanes };
-            self.node.ring.append([Arrival::Marker(gap)]);
+            let discarded = Marker::Discarded { lane: pending.lane() };
+            self.node.ring.append([Arrival::Marker(discarded)]);
         }
         pending.refused(error, &self.node.tallies);
     }

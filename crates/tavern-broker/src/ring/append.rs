@@ -90,6 +90,10 @@ impl State {
             Marker::Trimmed { through, .. } => {
                 return self.trimmed_seq = self.trimmed_seq.max(*through);
             }
+            Marker::Discarded { lane } => {
+                let (seq, offset) = (self.watermark, self.end());
+                return self.discards.note(lane, seq, offset);
+            }
             Marker::Gap { .. } => return,
         };
         let rewound = !known || *at < self.watermark;
@@ -102,6 +106,7 @@ impl State {
             self.region_seq = *at;
             let at = *at;
             let shared = |seq: &mut u64| *seq = (*seq).min(at);
+            self.discards.rewound(at);
             shared(&mut self.trimmed_seq);
             shared(&mut self.evicted_seq);
             shared(&mut self.evicted_marker_seq);

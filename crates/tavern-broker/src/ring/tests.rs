@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tavern_backend::{Epoch, Lane, MessageEnvelope, Position, Scope, Topic, TopicFilter};
 
-use super::{Arrival, Follow, Got, Limit, Read, Ring};
+use super::{Arrival, Discarded, Follow, Got, Limit, Read, Ring};
 use crate::delivery::GapReason;
 use crate::frame::Frame;
 use crate::marker::Marker;
@@ -276,4 +276,27 @@ fn a_read_ends_before_it_holds_too_many_bytes() {
             };
         }
     }
+}
+
+#[test]
+fn what_was_given_up_is_remembered_of_some_lanes_and_then_of_any() {
+    let ring = ring(1 << 30);
+    let lane = |n: u64| Lane { topic: Topic::new(format!("t/{n}")).unwrap(), scope: None };
+    let discard = |n| ring.append([Arrival::Marker(Marker::Discarded { lane: lane(n) })]);
+    let seven = |seq| ring.discarded(|there| *there == lane(7), seq, ..u64::MAX);
+    ring.append([Arrival::Advance(10)]);
+    for n in 0..1_024 {
+        discard(n);
+    }
+    assert_eq!(seven(10), Some(Discarded::Lanes(vec![lane(7)])));
+    assert_eq!(seven(11), None);
+    assert_eq!(ring.discarded(|there| *there == lane(7), 0, 8..), None, "its marker is the eighth");
+    ring.append([Arrival::Advance(20)]);
+    discard(7);
+    discard(5_000);
+    assert_eq!(seven(20), Some(Discarded::Unknown));
+    assert_eq!(seven(21), None);
+    let epoch = Epoch::from_u64(2);
+    ring.append([Arrival::Marker(Marker::Fork { epoch, at: 15, lost: true, known: true })]);
+    assert_eq!((seven(15), seven(16)), (Some(Discarded::Unknown), None));
 }

@@ -99,6 +99,7 @@ impl Subscribe {
             state: State::Away(Away { work, deliveries, done: None }),
             position: None,
             replay: None,
+            missed: Vec::new(),
             ready: Vec::new().into_iter(),
             got: Vec::new(),
         })

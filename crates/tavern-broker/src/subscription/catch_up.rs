@@ -24,6 +24,8 @@ pub(super) struct Trip {
     pub(super) wish: Arc<Wish>,
     pub(super) lows: Lows,
     pub(super) cut: Cut,
+    /// The ring's offset at which the stream began.
+    pub(super) since: u64,
     follow: Follow,
     sender: mpsc::Sender<Vec<Delivery>>,
 }
@@ -36,7 +38,14 @@ impl Trip {
         sender: mpsc::Sender<Vec<Delivery>>,
     ) -> Self {
         let (wish, follow) = (Arc::clone(wish), following.follow.clone());
-        Self { wish, lows: interested.lows(), cut: Cut::default(), follow, sender }
+        Self {
+            wish,
+            lows: interested.lows(),
+            cut: Cut::default(),
+            since: following.since,
+            follow,
+            sender,
+        }
     }
 
     /// Hands deliveries to the stream, as fast as the client takes them.

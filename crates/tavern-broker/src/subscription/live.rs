@@ -63,18 +63,23 @@ impl Subscription {
     /// While the stream opens or catches up: messages of live topics, which need no position.
     pub(super) fn read_live_topics(&mut self, out: &mut Vec<Delivery>, max: usize) {
         let mut got = std::mem::take(&mut self.got);
-        let ring = &self.wish.node.ring;
-        let follow = &self.following.follow;
         let (mut lost_live, limit) = (false, Limit::items(max));
         loop {
+            let (ring, follow) = (&self.wish.node.ring, &self.following.follow);
             let read = ring.read(follow, self.at, u64::MAX, limit, &mut got, &mut lost_live);
+            if let Read::Fallen { base } = read {
+                self.missed_up_to(base);
+            }
             self.at = match read {
                 Read::More { at } | Read::Drained { at, .. } | Read::Fallen { base: at } => at,
             };
             for got in got.drain(..) {
                 match got {
                     Got::Live(_, frame) => out.extend(self.wish.message(frame)),
-                    Got::Marker(_, _, marker) => self.health(&marker, out),
+                    Got::Marker(_, _, marker) => match &*marker {
+                        Marker::Discarded { lane } => self.missed(lane),
+                        marker => self.health(marker, out),
+                    },
                     // It has a place in the log, and comes once this stream has one.
                     Got::Entry(_) => {}
                 }
@@ -104,17 +109,31 @@ impl Subscription {
                     here.seq = here.seq.max(seq);
                 }
                 if let Some((reason, last, topics)) = gap {
-                    if self.wish.node.snapshot.is_some() {
-                        self.bridge(offset + 1, reason, last, topics);
-                        return ControlFlow::Break(());
-                    }
-                    if let Some(replay) = &mut self.replay {
-                        replay.open_gaps += 1;
-                    }
-                    out.push(self.wish.gap(reason, last, topics));
+                    return self.meet(reason, last, topics, offset + 1, out);
                 }
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    /// Tells a gap that it met in the ring, which goes on at offset `at`. Breaks if the stream has
+    /// to wait for what bridges the gap.
+    pub(super) fn meet(
+        &mut self,
+        reason: GapReason,
+        last: String,
+        topics: Vec<String>,
+        at: u64,
+        out: &mut Vec<Delivery>,
+    ) -> ControlFlow<()> {
+        if self.wish.node.snapshot.is_some() {
+            self.bridge(at, reason, last, topics);
+            return ControlFlow::Break(());
+        }
+        if let Some(replay) = &mut self.replay {
+            replay.open_gaps += 1;
+        }
+        out.push(self.wish.gap(reason, last, topics));
         ControlFlow::Continue(())
     }
 
@@ -163,6 +182,10 @@ impl Subscription {
                 }
                 Some((GapReason::Trimmed, self.last_id(), topics))
             }
+            Marker::Discarded { lane } => {
+                let concerns = new && self.wish.wants(lane);
+                concerns.then(|| (GapReason::Outage, self.last_id(), vec![lane.topic.to_string()]))
+            }
             Marker::Fork { epoch, at, lost, known } => {
                 let here = self.position.filter(|here| here.epoch != *epoch)?;
                 let last = self.last_id();
@@ -205,7 +228,10 @@ impl Subscription {
             Marker::Recovered { after } => {
                 out.push(Delivery::Recovered(Degraded { backend, since: *after }));
             }
-            Marker::Gap { .. } | Marker::Trimmed { .. } | Marker::Fork { .. } => {}
+            Marker::Gap { .. }
+            | Marker::Trimmed { .. }
+            | Marker::Discarded { .. }
+            | Marker::Fork { .. } => {}
         }
     }
 
@@ -242,6 +268,7 @@ impl Subscription {
     fn fall(&mut self, base: u64) {
         let Some(position) = self.position else { return };
         self.wish.node.tallies.fell_off.one();
+        self.missed_up_to(base);
         self.at = base.max(self.live_from);
         let (sender, deliveries) = mpsc::channel(2);
         let trip = Trip::new(&self.wish, &self.following, &self.interested, sender);

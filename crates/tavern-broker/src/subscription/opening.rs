@@ -86,6 +86,8 @@ impl Trip {
         let (seq, gap) = self.place(&last, head).await;
         if let Some(reason) = gap {
             self.tell_gap(&mut replay, reason, last.to_string(), self.wish.all_topics()).await;
+        } else if let Some(topics) = self.discarded(seq) {
+            self.tell_gap(&mut replay, GapReason::Outage, last.to_string(), topics).await;
         }
         let live = self.live_filters(head);
         if !live.is_empty() {

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tavern_backend::{Append, Backend, Bus, Keep, MessageEnvelope, Publication, Retention, Topic};
-use tavern_broker::{Broker, Delivery, GapReason};
+use tavern_backend::{
+    Append, Backend, Bus, Cable, Keep, MessageEnvelope, Publication, Retention, Topic,
+};
+use tavern_broker::{Broker, Delivery, GapReason, Outcome, Settled, Subscription};
 
 use crate::faulty::Faulty;
 use crate::kit::{
@@ -156,4 +158,94 @@ async fn a_gap_of_very_many_topics_names_the_filters_that_match_them() {
     let mut few = a.subscribe(["news/*"]).resume(at).open().unwrap();
     let topics = gap(&mut few).await.topics;
     assert!(topics.len() == 64 && topics.contains(&"news/7".to_owned()), "{topics:?}");
+}
+
+/// A message that was promised, and given up while the backend was away.
+async fn given_up(a: &Broker, cable: &Cable, topic: &str) {
+    cable.cut();
+    let outcome = a.publish(topic, "promised").await.unwrap();
+    let Outcome::Spooled(mut ticket) = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(ticket.wait().await, Settled::Discarded { .. }));
+    cable.heal();
+    // The clock is paused: it moves once the node has noticed.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// What a stream is told, without whether the backend is there.
+async fn told(stream: &mut Subscription) -> Delivery {
+    loop {
+        match next(stream).await {
+            Delivery::Degraded(_) | Delivery::Recovered(_) => {}
+            other => return other,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_that_was_broken_is_told_to_who_was_away() {
+    let engine = engine(Retention::default());
+    let mut config = config();
+    config.spool_age = Duration::from_millis(600);
+    let (a, cable) = cabled(&engine, config);
+    let (mut stream, _) = open(&a, &["t"]).await;
+    let before = store(&a, "t", "1").await;
+    let at = store(&a, "t", "2").await;
+    for _ in 0..2 {
+        message(&mut stream).await;
+    }
+    given_up(&a, &cable, "t").await;
+    let Delivery::Gap(gap) = told(&mut stream).await else { panic!() };
+    assert_eq!((gap.reason, gap.topics), (GapReason::Outage, vec!["t".to_owned()]));
+    for (cursor, messages) in [(before, 1), (at, 0)] {
+        let mut back = a.subscribe(["t", "u"]).resume(cursor).open().unwrap();
+        let Delivery::Gap(gap) = told(&mut back).await else { panic!() };
+        assert_eq!((gap.reason, gap.topics), (GapReason::Outage, vec!["t".to_owned()]));
+        for _ in 0..messages {
+            message(&mut back).await;
+        }
+        assert!(!reconnected(&mut back).await.complete);
+        silence(&mut back).await;
+    }
+    // Nothing is missing of the other topic, nor to who has what came later.
+    let mut back = a.subscribe(["u"]).resume(at).open().unwrap();
+    assert!(reconnected(&mut back).await.complete);
+    let later = store(&a, "t", "3").await;
+    assert!(matches!(told(&mut stream).await, Delivery::Message(_)));
+    let mut back = a.subscribe(["t"]).resume(later).open().unwrap();
+    assert!(reconnected(&mut back).await.complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_that_is_broken_while_a_stream_opens_is_told_once_it_has() {
+    let engine = engine(Retention::default());
+    let mut config = config();
+    config.spool_age = Duration::from_millis(600);
+    let (a, cable) = cabled(&engine, config);
+    let (_interested, _) = open(&a, &["t"]).await;
+    let at = store(&a, "t", "1").await;
+    store(&a, "t", "2").await;
+    let mut back = a.subscribe(["t"]).resume(at).open().unwrap();
+    given_up(&a, &cable, "t").await;
+    assert!(matches!(told(&mut back).await, Delivery::Gap(_)));
+    assert!(matches!(told(&mut back).await, Delivery::Message(_)));
+    assert!(!reconnected(&mut back).await.complete);
+    silence(&mut back).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_that_was_broken_is_told_to_who_reads_so_slowly_that_it_left_the_ring() {
+    let engine = engine(Retention::default());
+    let mut config = config();
+    config.spool_age = Duration::from_millis(600);
+    config.ring_bytes = 20_000;
+    let (a, cable) = cabled(&engine, config);
+    let (mut slow, _) = open(&a, &["t"]).await;
+    let (_loud, _) = open(&a, &["loud"]).await;
+    given_up(&a, &cable, "t").await;
+    for _ in 0..200 {
+        store(&a, "loud", "x").await;
+    }
+    let Delivery::Gap(gap) = told(&mut slow).await else { panic!() };
+    assert_eq!((gap.reason, gap.topics), (GapReason::Outage, vec!["t".to_owned()]));
+    silence(&mut slow).await;
 }
