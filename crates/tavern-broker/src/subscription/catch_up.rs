@@ -128,9 +128,7 @@ impl Trip {
             Place::At { .. } | Place::Unknown => None,
         };
         replay.crossed(end.unwrap_or(now.seq), end.is_some());
-        // The log itself may not have been told yet of what is lost beyond the fork.
-        let heard = self.wish.node.extent.of(position.epoch);
-        if lost || heard.is_some_and(|heard| end.is_some_and(|end| end < heard.seq)) {
+        if lost || self.lost_untold(position.epoch, &head) {
             let last = Cursor(position).to_string();
             self.tell_gap(replay, GapReason::Epoch, last, self.wish.all_topics()).await;
         }

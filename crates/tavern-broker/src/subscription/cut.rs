@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tavern_backend::{Epoch, Head, Position};
+use tavern_backend::{Epoch, Head, Place, Position};
 
 use super::catch_up::Trip;
 use super::gaps::Replay;
@@ -46,6 +46,13 @@ impl Trip {
             }
             tokio::time::sleep(backoff.next()).await;
         }
+    }
+
+    /// Whether this node heard of entries of `epoch` that are not in the log any more. The log says
+    /// so, too, but only once it has been told.
+    pub(super) fn lost_untold(&self, epoch: Epoch, head: &Head) -> bool {
+        let Some(heard) = self.wish.node.extent.of(epoch) else { return false };
+        matches!(head.lineage.locate(heard, u64::MAX), Place::Beyond { .. })
     }
 
     /// At the end of a log that lost its tail: there is nothing to deliver until it is appended to.

@@ -105,7 +105,10 @@ impl Trip {
         let now = head.position.seq;
         match last {
             LastEventId::Cursor(cursor) => match head.lineage.locate(cursor.0, now) {
-                Place::At { seq, lost } => (seq, lost.map(|_| GapReason::Epoch)),
+                Place::At { seq, lost } => {
+                    let lost = lost.is_some() || self.lost_untold(cursor.0.epoch, head);
+                    (seq, lost.then_some(GapReason::Epoch))
+                }
                 Place::Beyond { fork } => (fork.min(now), Some(GapReason::Epoch)),
                 Place::Unknown => (now, Some(GapReason::Epoch)),
             },

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tavern_backend::{Backend, Bus, Retention};
+use tavern_backend::{Backend, Bus, Cursor, MessageEnvelope, Published, Retention, Topic};
 use tavern_broker::{Broker, Delivery, GapReason};
 
 use crate::faulty::Faulty;
@@ -93,5 +93,39 @@ async fn nothing_comes_again_of_a_tail_that_the_log_has_lost() {
         assert_eq!(gap(stream).await.reason, GapReason::Epoch);
         assert_eq!(message(stream).await.data().as_str(), "56 anew");
         silence(stream).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_to_who_resumes_before_the_log_knows_of_it() {
+    let engine = engine(Retention::default());
+    // The node cannot tell the log what was lost: it stores nothing for it.
+    let faulty = Faulty::new(&engine)
+        .publish(|_, _| async { Err(tavern_backend::Error::unavailable("not today")) });
+    let a = Broker::builder().bus(Bus::new(faulty)).config(config()).build().unwrap();
+    // Neither does who publishes.
+    let other = Bus::new(engine.node());
+    let (mut connected, _) = open(&a, &["t"]).await;
+    let mut ids = Vec::new();
+    for n in 1..=60 {
+        ids.push(put(&other, &n.to_string()).await);
+        message(&mut connected).await;
+    }
+    engine.rewind(30);
+    put(&other, "31 anew").await;
+    assert_eq!(gap(&mut connected).await.reason, GapReason::Epoch);
+    // It is shared by both epochs; what came behind it is lost.
+    let mut back = a.subscribe(["t"]).resume(ids[28]).open().unwrap();
+    assert_eq!(gap(&mut back).await.reason, GapReason::Epoch);
+    assert_eq!(message(&mut back).await.data().as_str(), "30");
+    assert_eq!(message(&mut back).await.data().as_str(), "31 anew");
+    assert!(!reconnected(&mut back).await.complete);
+}
+
+/// Publishes to `t` past any broker.
+async fn put(bus: &Bus, data: &str) -> Cursor {
+    match bus.publish(MessageEnvelope::new(Topic::new("t").unwrap(), data)).await.unwrap() {
+        Published::Stored(position) => Cursor(position),
+        other => panic!("not stored but {other:?}"),
     }
 }
