@@ -7,11 +7,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// Which ways it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ways {
+    Both,
+    /// What is asked arrives, no answer does.
+    There,
+    None,
+}
+
 /// Forwards connections to a port. While it is stopped it takes new ones and carries nothing, as a
 /// firewall does that has forgotten about them.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    carries: watch::Sender<bool>,
+    carries: watch::Sender<Ways>,
     /// Connections it has taken.
     taken: watch::Receiver<u64>,
     port: u16,
@@ -22,7 +31,7 @@ impl Forwarder {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = listener.local_addr().unwrap().port();
-        let (carries, watched) = watch::channel(true);
+        let (carries, watched) = watch::channel(Ways::Both);
         let (count, taken) = watch::channel(0);
         let tasks = Tasks::new();
         let token = tasks.token().clone();
@@ -48,11 +57,16 @@ impl Forwarder {
     }
 
     pub(crate) fn stop(&self) {
-        self.carries.send_replace(false);
+        self.carries.send_replace(Ways::None);
+    }
+
+    /// Carries no answers any more.
+    pub(crate) fn mute(&self) {
+        self.carries.send_replace(Ways::There);
     }
 
     pub(crate) fn go_on(&self) {
-        self.carries.send_replace(true);
+        self.carries.send_replace(Ways::Both);
     }
 
     /// How many connections it was asked for.
@@ -61,31 +75,32 @@ impl Forwarder {
     }
 }
 
-async fn serve(client: TcpStream, to: SocketAddr, carries: watch::Receiver<bool>) {
+async fn serve(client: TcpStream, to: SocketAddr, carries: watch::Receiver<Ways>) {
     let Ok(server) = TcpStream::connect(to).await else { return };
     let ((client_in, client_out), (server_in, server_out)) =
         (client.into_split(), server.into_split());
     tokio::select! {
-        () = carry(client_in, server_out, carries.clone()) => {}
-        () = carry(server_in, client_out, carries) => {}
+        () = carry(client_in, server_out, carries.clone(), |ways| *ways != Ways::None) => {}
+        () = carry(server_in, client_out, carries, |ways| *ways == Ways::Both) => {}
     }
 }
 
 async fn carry(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut carries: watch::Receiver<bool>,
+    mut carries: watch::Receiver<Ways>,
+    open: impl Fn(&Ways) -> bool,
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        if carries.wait_for(|carries| *carries).await.is_err() {
+        if carries.wait_for(&open).await.is_err() {
             return;
         }
         match from.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(n) => {
                 // What was read when it stopped waits, too.
-                if carries.wait_for(|carries| *carries).await.is_err()
+                if carries.wait_for(&open).await.is_err()
                     || to.write_all(&buffer[..n]).await.is_err()
                 {
                     return;

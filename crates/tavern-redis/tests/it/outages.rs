@@ -95,6 +95,44 @@ async fn a_killed_server_has_what_it_acknowledged_and_the_rest_settles_by_key() 
     stage.close().await;
 }
 
+/// Stored, and the answer lost on its way, and the server killed and started again: sent again under
+/// its key it is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_stored_without_an_answer_is_stored_once_over_a_restart() {
+    let stand = Stand::start_with(RedisOptions::default().with_appendonly()).await;
+    let wire = Forwarder::to(stand.server.port()).await;
+    let port = wire.port();
+    let remote = stand.with(move |config| {
+        config.addresses[0].1 = port;
+        config.timeout = Duration::from_millis(500);
+    });
+    let (stage, far) = (stand.stage(), remote.stage());
+    let (near, node) = (stage.node().await, far.node().await);
+    let publications: Vec<_> =
+        (0..50).map(|n| node.publication(message("t", n.to_string()))).collect();
+    let append = || {
+        let publications = publications.clone();
+        within("an append", node.bus().append(Append { known: None, publications }))
+    };
+    // The server knows the script.
+    store(node.bus(), message("t", "first")).await;
+    wire.mute();
+    let error = append().await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error:?}");
+    let all = (0..50).map(|n| n.to_string());
+    let all: Vec<_> = std::iter::once("first".to_owned()).chain(all).collect();
+    assert_eq!(near.texts().await, all, "it is stored");
+    stand.server.kill().await.unwrap();
+    wire.go_on();
+    stand.server.start_again().await.unwrap();
+    assert!(up(node.bus()).await && up(near.bus()).await);
+    let published = append().await.unwrap();
+    assert!(published.iter().all(|p| matches!(p, Published::Duplicate(_))), "{published:?}");
+    assert_eq!(near.texts().await, all);
+    far.close().await;
+    stage.close().await;
+}
+
 /// SIGSTOP: noticed by asking, the outcome of what was under way is unknown; after SIGCONT the log
 /// has it once, however often it was sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
