@@ -1,6 +1,10 @@
 //! Finding the server that writes, and connecting to it.
 
-use std::sync::Arc;
+mod ask;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
@@ -23,6 +27,10 @@ pub(crate) struct Connector {
     certificates: Option<TlsCertificates>,
     meta: String,
     name: String,
+    /// Which address is asked first: the one that knew the last time.
+    first: AtomicUsize,
+    /// Nodes of the cluster that were heard of. Guards the list only.
+    heard_of: Mutex<Vec<Address>>,
 }
 
 /// Where a server is.
@@ -56,26 +64,60 @@ impl Connector {
             }),
         };
         let name = format!("{}-{node}", config.client_name);
-        Ok(Self { config: config.clone(), certificates, meta: names.meta(), name })
+        let (first, heard_of) = (AtomicUsize::new(0), Mutex::default());
+        Ok(Self { config: config.clone(), certificates, meta: names.meta(), name, first, heard_of })
     }
 
     /// The primary, and what it says of itself.
     pub(crate) async fn primary(&self) -> Result<(Address, Server)> {
-        let mut last = None;
-        for address in self.candidates().await? {
-            match self.look(&address).await {
+        let many = self.in_turn().len() > 1;
+        if many && self.config.timeout > HASTE {
+            // One that is dead and says nothing is not waited for while others may answer.
+            match self.seek(HASTE).await {
+                Err(failure) if !failure.lasting => {}
+                found => return found,
+            }
+        }
+        self.seek(self.config.timeout).await
+    }
+
+    /// Asks one after the other where the primary is, and looks there. What one says may be long
+    /// untrue, so the next is asked where it is.
+    async fn seek(&self, patience: Duration) -> Result<(Address, Server)> {
+        let (mut last, mut seen) = (None, Vec::new());
+        for (turn, address) in self.in_turn() {
+            let asked = tokio::time::timeout(patience, self.ask(&address)).await;
+            let found = match asked {
+                Ok(Ok(found)) if !seen.contains(&found) => found,
+                Ok(Ok(_)) => continue,
+                Ok(Err(failure)) => {
+                    last = Some(failure);
+                    continue;
+                }
+                Err(_) => {
+                    last.get_or_insert_with(|| {
+                        Failure::of_link(format!("{} does not answer in time", text(&address)))
+                    });
+                    continue;
+                }
+            };
+            match self.look(&found).await {
                 Ok(server) if server.loading => {
                     last = Some(Failure::of_link("the server is loading its data"));
                 }
-                Ok(server) if server.primary => return Ok((address, server)),
+                Ok(server) if server.primary => {
+                    self.first.store(turn, Ordering::Relaxed);
+                    return Ok((found, server));
+                }
                 Ok(_) => {
                     last = Some(Failure::of_link(format!(
-                        "{}:{} is a replica; the address of the primary is needed, or of Sentinels",
-                        address.0, address.1
+                        "{} is a replica; the address of the primary is needed, or of Sentinels",
+                        text(&found)
                     )));
                 }
                 Err(failure) => last = Some(failure),
             }
+            seen.push(found);
         }
         Err(last.unwrap_or_else(|| Failure::of_link("no server is known")))
     }
@@ -89,71 +131,6 @@ impl Connector {
             ));
         }
         Ok(server)
-    }
-
-    /// Where the primary may be, the likeliest first.
-    async fn candidates(&self) -> Result<Vec<Address>> {
-        match self.config.topology {
-            Topology::Single => Ok(self.config.addresses.clone()),
-            Topology::Sentinel => {
-                self.ask_around(Self::ask_sentinel).await.map(|found| vec![found])
-            }
-            Topology::Cluster => self.ask_around(Self::ask_cluster).await.map(|found| vec![found]),
-        }
-    }
-
-    /// Asks one address after the other until one knows.
-    async fn ask_around<'a, F, A>(&'a self, ask: F) -> Result<Address>
-    where
-        F: Fn(&'a Self, &'a Address) -> A,
-        A: Future<Output = Result<Address>>,
-    {
-        let mut last = None;
-        for address in &self.config.addresses {
-            match ask(self, address).await {
-                Ok(found) => return Ok(found),
-                Err(failure) => last = Some(failure),
-            }
-        }
-        Err(last.unwrap_or_else(|| Failure::of_link("no server is known")))
-    }
-
-    async fn ask_sentinel(&self, sentinel: &Address) -> Result<Address> {
-        let master = self.config.sentinel_master.as_deref().unwrap_or_default();
-        let credentials = &self.config.sentinel_credentials;
-        let mut conn = self.open(sentinel, credentials, 0, None).await?;
-        let command = cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).clone();
-        match conn.send_packed_command(&command).await?.extract_error()? {
-            Value::Array(parts) => {
-                let mut reply = crate::reply::Reply::new(Value::Array(parts))?;
-                Ok((reply.text()?, port(reply.number()?)?))
-            }
-            Value::Nil => {
-                Err(Failure::of_link(format!("the Sentinels know no primary `{master}`")))
-            }
-            _ => Err(crate::reply::strange()),
-        }
-    }
-
-    /// Which node of the cluster has the slot of the namespace.
-    async fn ask_cluster(&self, node: &Address) -> Result<Address> {
-        let mut conn = self.connect(node, None).await?;
-        // Any command for a key of the slot: who does not have it says who does.
-        let command = cmd("HGET").arg(&self.meta).arg("schema").clone();
-        let answer = conn.send_packed_command(&command).await.and_then(Value::extract_error);
-        match answer {
-            Ok(_) => Ok(node.clone()),
-            Err(error) => match error.redirect_node() {
-                None => Err(error.into()),
-                Some((to, _)) => {
-                    let (host, port) = to.rsplit_once(':').ok_or_else(crate::reply::strange)?;
-                    // Without a host it is the one that was asked.
-                    let host = if host.is_empty() { node.0.as_str() } else { host };
-                    let port = port.parse().map_err(|_| crate::reply::strange())?;
-                    Ok((host.trim_matches(['[', ']']).to_owned(), port))
-                }
-            },
-        }
     }
 
     /// A connection to a server. `pushes` gets what the server sends unasked.
@@ -218,6 +195,9 @@ impl Connector {
     }
 }
 
-fn port(number: u64) -> Result<u16> {
-    u16::try_from(number).map_err(|_| crate::reply::strange())
+/// How long one of several is asked, at first.
+const HASTE: Duration = Duration::from_secs(1);
+
+fn text((host, port): &Address) -> String {
+    format!("{host}:{port}")
 }

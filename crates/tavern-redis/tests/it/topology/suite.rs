@@ -68,6 +68,11 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
+    /// One of a test of its own.
+    pub(crate) fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), may_hurt: true }
+    }
+
     /// The key that says where in a cluster the namespace lies.
     pub(crate) fn key(&self) -> String {
         format!("{{tavern:{}}}:meta", self.name)
