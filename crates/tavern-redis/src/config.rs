@@ -93,7 +93,8 @@ pub struct RedisConfig {
     /// What an accepted message survives.
     pub durability: Durability,
     /// Work with a server that may evict keys when its memory is full (`maxmemory-policy allkeys-…`):
-    /// what it evicts of the log becomes a gap. Refused by default.
+    /// what it evicts of the log becomes a gap, and a publication whose key or id it has evicted is
+    /// not known as a duplicate any more. Refused by default.
     pub allow_eviction: bool,
     /// The largest message, in bytes of data: 1 MiB by default.
     pub max_payload: usize,

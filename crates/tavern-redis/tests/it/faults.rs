@@ -117,6 +117,7 @@ async fn a_server_that_sleeps_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_server_is_waited_for() {
     let stand = Stand::start_with(RedisOptions::default().with_config("lua-time-limit 20")).await;
+    let stand = stand.with(|config| config.timeout = std::time::Duration::from_millis(300));
     a_stream_survives(&stand, 2, || async {
         let mut conn = stand.server.connect().await.unwrap();
         conn.send(&["EVAL", "while true do end", "0"]).await.unwrap();

@@ -217,7 +217,7 @@ async fn a_half_open_link_is_noticed_and_made_anew() {
     let stopped = Instant::now();
     store(near.bus(), message("t", "2")).await;
     down(node.bus()).await;
-    assert!(stopped.elapsed() < Duration::from_millis(1500), "{:?}", stopped.elapsed());
+    assert!(stopped.elapsed() < Duration::from_secs(3), "{:?}", stopped.elapsed());
     let before = wire.taken();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let tried = wire.taken() - before;
