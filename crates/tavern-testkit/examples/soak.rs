@@ -21,10 +21,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE,
         );
     };
-    let mut soak = size(&words);
-    // `publisher` in front of the url list: this process is one of the publishers.
-    if let Some(at) = words.iter().position(|word| word == "publisher") {
-        let (number, urls) = (words[at + 1].parse().unwrap_or(0), &words[at + 2..]);
+    // `publisher` in front of its number and the urls: this process is one of the publishers.
+    let publisher = words.iter().position(|word| word == "publisher");
+    let (sizes, orders) = words.split_at(publisher.unwrap_or(words.len()));
+    let mut soak = size(sizes);
+    if let [_, number, urls @ ..] = orders {
+        let number = number.parse().unwrap_or(0);
         return match soak.publish(number, urls).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => say(&format!("publisher {number}: {error}\n"), ExitCode::FAILURE),
