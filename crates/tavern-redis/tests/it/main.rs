@@ -15,3 +15,4 @@ mod resubscribing;
 mod stand;
 mod sweeping;
 mod topology;
+mod valkey;

@@ -38,7 +38,7 @@ fn every_case_passes_on_a_cluster() {
 }
 
 /// Most of a case is waiting.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 3;
 
 /// Two nodes publish while the slot goes to another master, key by key, and back: nothing is lost,
 /// nothing comes twice, and there is no gap.

@@ -78,6 +78,7 @@ impl Rig for ClusterRig {
 
     async fn open(&self, retention: Retention) -> Result<RedisBackend> {
         let config = config(&self.cluster, &self.namespace.name);
+        let config = self.namespace.patient(config);
         RedisBackend::open(config.with_retention(Some(retention))).await
     }
 

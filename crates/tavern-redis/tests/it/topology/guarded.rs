@@ -77,6 +77,7 @@ impl Rig for SentinelRig {
 
     async fn open(&self, retention: Retention) -> Result<RedisBackend> {
         let config = config(&self.pair, &self.namespace.name);
+        let config = self.namespace.patient(config);
         RedisBackend::open(config.with_retention(Some(retention))).await
     }
 

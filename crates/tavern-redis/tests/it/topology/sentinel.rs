@@ -39,7 +39,7 @@ fn every_case_passes_under_sentinels() {
 }
 
 /// Most of a case is waiting.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 3;
 
 /// The primary dies while clients are connected: they stay, are told that the backend is away and
 /// that it is back, and lose nothing.

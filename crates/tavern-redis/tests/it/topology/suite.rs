@@ -2,7 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::time::Duration;
 
+use tavern_redis::RedisConfig;
 use tavern_testkit::cases::{Case, all};
 use tavern_testkit::{Rig, play};
 
@@ -76,6 +78,14 @@ impl Namespace {
     /// The key that says where in a cluster the namespace lies.
     pub(crate) fn key(&self) -> String {
         format!("{{tavern:{}}}:meta", self.name)
+    }
+
+    /// Where others keep the engine busy, an answer may take a while.
+    pub(crate) fn patient(&self, mut config: RedisConfig) -> RedisConfig {
+        if !self.may_hurt {
+            config.timeout = Duration::from_secs(10);
+        }
+        config
     }
 
     /// Before the engine is made to fail.
