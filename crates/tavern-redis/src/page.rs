@@ -5,7 +5,6 @@
 //! trimmed in between without being told.
 
 use bytes::Bytes;
-use redis::Value;
 use std::collections::{BTreeMap, HashSet};
 use tavern_backend::{Epoch, FeedEvent, Floor, Lane, LogTime, Page, Position, ReadQuery};
 
@@ -342,16 +341,21 @@ pub(crate) async fn find(
     lane: &str,
     id: &str,
 ) -> Result<Option<u64>> {
-    let view = shared.known(session).await?;
-    let mut call = Call::new(&script::FIND);
-    call.key(view.keys.ids(lane)).arg(id);
-    match call.run(&mut session.reader.clone()).await? {
-        Value::Nil => Ok(None),
-        Value::BulkString(given) => {
-            let text = String::from_utf8(given).map_err(|_| strange())?;
-            let seq = text.split(':').next().and_then(|seq| seq.parse().ok());
-            seq.map(Some).ok_or_else(strange)
+    let mut view = shared.known(session).await?;
+    for _ in 0..TRIES {
+        let mut call = Call::new(&script::FIND);
+        call.key(shared.names.meta()).key(view.keys.ids(lane)).arg(view.log.as_str()).arg(id);
+        let mut reply = Reply::new(call.run(&mut session.reader.clone()).await?)?;
+        if reply.text()? == "stale" {
+            view = shared.look(session).await?.view;
+            continue;
         }
-        _ => Err(strange()),
+        let given = reply.text()?;
+        if given.is_empty() {
+            return Ok(None);
+        }
+        let seq = given.split(':').next().and_then(|seq| seq.parse().ok());
+        return seq.map(Some).ok_or_else(strange);
     }
+    Err(Failure::new("the log changes all the time"))
 }

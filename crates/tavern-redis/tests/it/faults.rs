@@ -150,6 +150,7 @@ async fn a_busy_server_is_said_to_be_busy() {
     assert!(error.to_string().contains("busy with a long script"), "{error}");
     assert!(bus.healthy(), "a server that is busy is there");
     stand.say(&["SCRIPT", "KILL"]).await;
+    until("the server is idle", || async { stand.server.cli(&["GET", "x"]).await.is_ok() }).await;
     assert_eq!(store(&bus, message("t", "2")).await, 2);
     bus.close().await.unwrap();
 }

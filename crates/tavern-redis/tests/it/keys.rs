@@ -6,7 +6,7 @@ use std::time::Duration;
 use tavern_backend::{Error, Published, ReadQuery};
 use tavern_redis::RedisBackend;
 use tavern_testkit::engine::RedisOptions;
-use tavern_testkit::say::{Also, filters, message};
+use tavern_testkit::say::{Also, filters, id, lane, message};
 use tavern_testkit::wait::{eventually, within};
 use tavern_testkit::{Client, publish, publish_all};
 
@@ -361,4 +361,25 @@ async fn a_read_without_the_names_finds_every_scope() {
     assert_eq!(read().await, ["1", "2", "3"]);
     sweeper.close().await.unwrap();
     bus.close().await.unwrap();
+}
+
+/// An id of a log that is gone is not found in its successor, also by a node that has not heard yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_of_a_log_that_is_gone_is_not_found() {
+    let stand =
+        Stand::start().await.with(|config| config.sweep_interval = Duration::from_secs(3600));
+    let (one, two) = (stand.bus().await, stand.bus().await);
+    store(&one, message("t", "1").id("x")).await;
+    let find = || async {
+        let (lane, id) = (lane("t", None), id("x"));
+        within("an id is looked for", async { two.find(&lane, &id).await.unwrap() }).await
+    };
+    assert_eq!(find().await, Some(1));
+    stand.say(&["DEL", &stand.key(":lanes").await]).await;
+    store(&one, message("other", "1")).await;
+    assert_eq!(find().await, None);
+    store(&one, message("t", "2").id("x")).await;
+    assert_eq!(find().await, Some(2));
+    one.close().await.unwrap();
+    two.close().await.unwrap();
 }
