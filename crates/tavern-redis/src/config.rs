@@ -206,6 +206,12 @@ impl RedisConfig {
         if self.max_payload == 0 || self.max_payload > MAX_PAYLOAD {
             return wrong("max_payload may be 1 byte to 64 MiB");
         }
+        if let Durability::Replicas { replicas, timeout } = self.durability
+            && (replicas == 0 || timeout < Duration::from_millis(10))
+        {
+            // The server takes no time at all for waiting for ever.
+            return wrong("durability: one replica or more, to be waited for 10 ms or more");
+        }
         if self.dedup_window < MIN_WINDOW {
             return wrong("dedup_window must be five minutes or more");
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tavern_backend::{Append, Bus, Error, Published};
-use tavern_redis::Durability;
+use tavern_redis::{Durability, RedisBackend, RedisConfig};
 use tavern_testkit::say::message;
 use tavern_testkit::wait::within;
 use tavern_testkit::{Client, publish};
@@ -138,4 +138,15 @@ async fn a_failover_loses_nothing_acknowledged() {
     tokio::join!(rest, failing);
     let node = stage.node().await;
     assert_eq!(node.texts().await, texts(1..=10), "each once, in order");
+}
+
+/// For the server, no time is for ever, and nobody could append meanwhile.
+#[tokio::test]
+async fn nobody_waits_for_ever() {
+    for (replicas, timeout) in [(0, Duration::from_secs(1)), (1, Duration::ZERO)] {
+        let mut config = RedisConfig::new("127.0.0.1", 1);
+        config.durability = Durability::Replicas { replicas, timeout };
+        let refused = RedisBackend::open(config).await.unwrap_err();
+        assert!(matches!(refused, Error::Config { .. }), "{refused:?}");
+    }
 }

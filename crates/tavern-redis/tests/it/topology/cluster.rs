@@ -7,14 +7,14 @@ use std::time::Duration;
 use tavern_backend::Bus;
 use tavern_redis::RedisBackend;
 use tavern_testkit::engine::{Flavor, RedisCluster, RedisOptions, RedisServer};
-use tavern_testkit::say::message;
+use tavern_testkit::say::{filter, message};
 use tavern_testkit::wait::within;
-use tavern_testkit::{Client, Node, Stage, publish};
+use tavern_testkit::{Client, Listener, Node, Stage, publish};
 
 use super::clustered::{self, ClusterRig};
 use super::suite::{Namespace, play_all};
 use crate::pair::texts;
-use crate::stand::store;
+use crate::stand::{store, until};
 
 #[test]
 fn every_case_passes_on_a_cluster() {
@@ -52,9 +52,16 @@ async fn the_slot_moves_to_another_master() {
     for client in &mut clients {
         client.opened().await;
     }
+    // One that never asks anything of its own accord: the server tells it.
+    let mut config = clustered::config(&cluster, NAMESPACE);
+    config.sweep_interval = Duration::from_secs(3600);
+    let idle = Bus::new(within("a node opens", RedisBackend::open(config)).await.unwrap());
+    let mut listener = Listener::new(&idle);
+    idle.add_interest(&[filter("t")]).await.unwrap();
+
     let from = cluster.master_of(&key).await.unwrap();
     let to = cluster.nodes().iter().find(|node| node.port() != from.port()).unwrap();
-    let mut count = 0;
+    let (mut count, mut links) = (0, 1);
     for (from, to) in [(from, to), (to, from)] {
         let moved = AtomicBool::new(false);
         let publishing = async {
@@ -72,7 +79,13 @@ async fn the_slot_moves_to_another_master() {
         };
         tokio::join!(publishing, moving);
         assert_eq!(cluster.master_of(&key).await.unwrap().port(), to.port());
+        links += 1;
+        until("the idle node follows", || async { idle.health().get().connects >= links }).await;
     }
+    count += 1;
+    let last = publish(&brokers[0], message("t", count.to_string())).await;
+    listener.until_seq(last.0.seq).await;
+    idle.close().await.unwrap();
     for client in &mut clients {
         assert_eq!(client.texts(usize::try_from(count).unwrap()).await, texts(1..=count));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tavern_backend::Bus;
 use tavern_redis::RedisBackend;
-use tavern_testkit::engine::{Flavor, RedisOptions};
+use tavern_testkit::engine::{Flavor, RedisOptions, RedisSentinel};
 use tavern_testkit::say::message;
 use tavern_testkit::{Client, Node, Stage, publish};
 
@@ -86,13 +86,17 @@ async fn connected_clients_see_the_primary_die() {
     assert_eq!(nodes[1].texts().await, texts(1..=30), "each once, in order");
 }
 
-/// Of the Sentinels that are configured the first are gone, or say nothing.
+/// Of the Sentinels that are configured the first are gone, say nothing, or name a server that is
+/// long dead.
 #[tokio::test]
-async fn the_first_sentinels_are_dead() {
-    let pair = guarded::start(RedisOptions::default()).await;
-    let [first, second, _] = pair.sentinels() else { panic!("three Sentinels") };
-    first.kill().await.unwrap();
-    second.pause().unwrap();
+async fn the_first_sentinels_are_dead_or_wrong() {
+    let pair = Arc::new(RedisSentinel::start(RedisOptions::default(), 4).await.unwrap());
+    let [dead, hanging, wrong, _] = pair.sentinels() else { panic!("four Sentinels") };
+    dead.kill().await.unwrap();
+    hanging.pause().unwrap();
+    let port = dead.port().to_string();
+    wrong.cli(&["SENTINEL", "REMOVE", pair.name()]).await.unwrap();
+    wrong.cli(&["SENTINEL", "MONITOR", pair.name(), "127.0.0.1", &port, "2"]).await.unwrap();
     let mut config = guarded::config(&pair, "dead");
     config.timeout = Duration::from_secs(10);
     let opening = RedisBackend::open(config);
@@ -100,7 +104,7 @@ async fn the_first_sentinels_are_dead() {
     let bus = Bus::new(opened.expect("nobody waits for the dead").unwrap());
     store(&bus, message("t", "1")).await;
     bus.close().await.unwrap();
-    second.resume().unwrap();
+    hanging.resume().unwrap();
 }
 
 /// The events up to the message with this text, as they go over the wire.
