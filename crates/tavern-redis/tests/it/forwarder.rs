@@ -86,10 +86,10 @@ async fn serve(client: TcpStream, to: SocketAddr, carries: watch::Receiver<Ways>
 }
 
 async fn carry(
-    mut from: impl AsyncReadExt + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
+    mut from: impl AsyncReadExt + Unpin + Send,
+    mut to: impl AsyncWriteExt + Unpin + Send,
     mut carries: watch::Receiver<Ways>,
-    open: impl Fn(&Ways) -> bool,
+    open: impl Fn(&Ways) -> bool + Send + Sync,
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
