@@ -151,6 +151,7 @@ fn random_bytes_never_panic() {
             }
             if let Some(Push::Spine(spine)) = parse(bytes.into()) {
                 assert!(spine.last() >= spine.first);
+                assert!(spine.numbers.iter().all(|n| usize::from(*n) < spine.lanes.len()));
                 assert_eq!(spine.seqs().count(), spine.numbers.len());
             }
         }
