@@ -25,7 +25,17 @@ const DOWN: &[(&str, &[&str])] = &[
     ("tavern-server", &["tavern", "tavern-sse"]),
     ("tavern-testkit", &["tavern-backend", "tavern-broker", "tavern-sse"]),
     // Not published; nothing may name them.
-    ("tavern-bench", &["tavern", "tavern-backend", "tavern-broker", "tavern-sqlite", "tavern-sse"]),
+    (
+        "tavern-bench",
+        &[
+            "tavern",
+            "tavern-backend",
+            "tavern-broker",
+            "tavern-redis",
+            "tavern-sqlite",
+            "tavern-sse",
+        ],
+    ),
     ("tavern-e2e", &[]),
     ("tavern-examples", &[]),
 ];
