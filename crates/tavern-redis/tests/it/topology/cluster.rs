@@ -28,8 +28,9 @@ fn every_case_passes_on_a_cluster() {
     // With so much to do none is to count as dead.
     runtime.block_on(timeout("15000"));
     play_all(
+        &[&cluster],
         AT_ONCE,
-        |namespace| ClusterRig { cluster: Arc::clone(&cluster), namespace },
+        |cluster, namespace| ClusterRig { cluster: Arc::clone(cluster), namespace },
         || {
             runtime.block_on(timeout("1000"));
             runtime.block_on(clustered::empty(&cluster));

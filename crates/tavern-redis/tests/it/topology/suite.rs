@@ -8,48 +8,48 @@ use tavern_redis::RedisConfig;
 use tavern_testkit::cases::{Case, all};
 use tavern_testkit::{Rig, play};
 
-/// Plays all cases: first those that leave the engine alone, some at once, then, after `calm_is_over`,
-/// one after the other those that make it fail.
+/// Plays all cases: first those that leave the engine alone, some at once on the first of `engines`,
+/// then, after `calm_is_over`, those that make it fail, one after the other on each engine.
 ///
 /// # Panics
 ///
 /// If one fails, naming all that do.
-pub(crate) fn play_all<R: Rig>(
+pub(crate) fn play_all<E: Sync, R: Rig>(
+    engines: &[E],
     at_once: usize,
-    rig: impl Fn(Namespace) -> R + Sync,
+    rig: impl Fn(&E, Namespace) -> R + Sync,
     calm_is_over: impl FnOnce(),
 ) {
     let (alone, together): (Vec<_>, Vec<_>) = all().into_iter().partition(hurts);
     let count = alone.len() + together.len();
-    let (queue, failed) = (Mutex::new(together.into_iter()), Mutex::new(Vec::new()));
-    let one = |case: Case, may_hurt| {
+    let failed = Mutex::new(Vec::new());
+    let play_one = |case: Case, engine: &E, may_hurt| {
         let name = case.name.replace("::", "-");
-        let case =
-            || play(|| rig(Namespace { name, may_hurt }), |s| async move { case.run(s).await });
-        catch_unwind(AssertUnwindSafe(case))
-    };
-    let note = |case: Case, outcome: std::thread::Result<()>| {
-        if let Err(panic) = outcome {
+        let rig = || rig(engine, Namespace { name, may_hurt });
+        let playing = || play(rig, |stage| async move { case.run(stage).await });
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(playing)) {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or_else(|| panic.downcast_ref().copied()).unwrap_or("?");
             failed.lock().unwrap().push(format!("{}: {said}", case.name));
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap().next();
-                    let Some(case) = next else { return };
-                    note(case, one(case, false));
-                }
-            });
-        }
-    });
+    let play_each = |cases: Vec<Case>, engines: Vec<&E>, may_hurt| {
+        let queue = Mutex::new(cases.into_iter());
+        std::thread::scope(|scope| {
+            for engine in engines {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().unwrap().next();
+                        let Some(case) = next else { return };
+                        play_one(case, engine, may_hurt);
+                    }
+                });
+            }
+        });
+    };
+    play_each(together, vec![&engines[0]; at_once], false);
     calm_is_over();
-    for case in alone {
-        note(case, one(case, true));
-    }
+    play_each(alone, engines.iter().collect(), true);
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {count} cases fail:\n{}", failed.len(), failed.join("\n"));
 }
