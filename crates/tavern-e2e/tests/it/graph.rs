@@ -34,6 +34,7 @@ const DOWN: &[(&str, &[&str])] = &[
             "tavern-redis",
             "tavern-sqlite",
             "tavern-sse",
+            "tavern-testkit",
         ],
     ),
     ("tavern-e2e", &[]),
