@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Value;
@@ -10,6 +11,7 @@ use tavern_backend::{
     Entry, Epoch, FeedEvent, FilterSet, LiveMessage, LogTime, Origin, Position, Topic, wire,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::link::Wish;
@@ -22,6 +24,8 @@ const PUSHES: usize = 8192;
 const BYTES: usize = 64 << 20;
 /// Pushes taken apart at once.
 const AT_ONCE: usize = 1024;
+/// Between two complaints of being behind.
+const COMPLAINTS: Duration = Duration::from_secs(10);
 
 /// Something that happened on the feed's connection.
 #[derive(Debug)]
@@ -73,6 +77,10 @@ pub(crate) struct Decoder {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Inbound>,
     waiting: Arc<AtomicUsize>,
+    /// Pushes that found no room since that was said last.
+    dropped: Arc<AtomicU64>,
+    /// When that was said last.
+    complained: Option<Instant>,
     feed: mpsc::Sender<Vec<FeedEvent>>,
     wishes: mpsc::WeakSender<Wish>,
     missing: mpsc::Sender<Missing>,
@@ -115,11 +123,21 @@ impl Decoder {
         missing: mpsc::Sender<Missing>,
     ) -> (Self, Intake) {
         let (sender, queue) = mpsc::channel(PUSHES);
-        let waiting = Arc::<AtomicUsize>::default();
-        let intake =
-            Intake { queue: sender, waiting: Arc::clone(&waiting), dropped: Arc::default() };
-        let (epoch, seen, lately) = (None, BTreeSet::new(), Lately::default());
-        (Self { shared, queue, waiting, feed, wishes, missing, epoch, seen, lately }, intake)
+        let intake = Intake { queue: sender, waiting: Arc::default(), dropped: Arc::default() };
+        let decoder = Self {
+            shared,
+            queue,
+            waiting: Arc::clone(&intake.waiting),
+            dropped: Arc::clone(&intake.dropped),
+            complained: None,
+            feed,
+            wishes,
+            missing,
+            epoch: None,
+            seen: BTreeSet::new(),
+            lately: Lately::default(),
+        };
+        (decoder, intake)
     }
 
     pub(crate) async fn run(mut self, token: CancellationToken) {
@@ -159,14 +177,32 @@ impl Decoder {
                 }
             }
             self.give(&mut events);
+            self.complain();
         }
     }
 
     fn give(&self, events: &mut Events) {
         let batch = std::mem::take(events).into_batch();
-        if !batch.is_empty() && self.feed.try_send(batch).is_err() {
+        let count = crate::number::count(batch.len());
+        if count > 0 && self.feed.try_send(batch).is_err() {
             // The node is behind, or gone. What is missing is found by counting.
-            tracing::debug!("a batch of pushes found no room");
+            self.dropped.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Says, now and then, that this node is behind.
+    fn complain(&mut self) {
+        let lately = self.complained.is_some_and(|last| last.elapsed() < COMPLAINTS);
+        if lately || self.feed.is_closed() {
+            return;
+        }
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.complained = Some(Instant::now());
+            tracing::warn!(
+                dropped,
+                "this node is behind: pushes found no room, and are read instead"
+            );
         }
     }
 
