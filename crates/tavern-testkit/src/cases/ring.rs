@@ -45,7 +45,9 @@ pub async fn a_slow_reader_goes_on_from_history(stage: Stage) {
             assert!(text.starts_with(&format!("{} ", n * step + first)), "{n}: {text}");
         }
     }
-    assert!(broker.status().counters.fell_off >= 2, "they fell off the ring");
+    // The ring holds the last hundred or so: the rest are more than twenty pages of 128.
+    let counters = broker.status().counters;
+    assert!(counters.page_reads >= 20, "they were read from history: {counters:?}");
     // And they are live again.
     publish(&publisher, message("t/1", "live")).await;
     assert_eq!(slow.texts(1).await, ["live"]);
