@@ -17,6 +17,8 @@ use crate::shared::{Session, Shared};
 const MESSAGES: usize = 1000;
 /// Bytes in one call, unless one message has more.
 const BYTES: usize = 2 << 20;
+/// How often others get a turn before the next call is made.
+const TURNS: usize = 8;
 /// How often a call is made anew because the log had changed under it.
 const TRIES: usize = 6;
 
@@ -76,14 +78,9 @@ impl Appender {
                 if received == 0 {
                     break;
                 }
-            } else {
-                while self.waiting.len() < MESSAGES
-                    && let Ok(job) = self.jobs.try_recv()
-                {
-                    self.waiting.push(job);
-                }
             }
-            self.turn().await;
+            let answered = self.turn().await;
+            self.gather(answered).await;
         }
         self.jobs.close();
         while let Ok(job) = self.jobs.try_recv() {
@@ -95,8 +92,25 @@ impl Appender {
         }
     }
 
-    /// Sends as much as goes into one call, from the front.
-    async fn turn(&mut self) {
+    /// Lets those who were just answered publish again, if they will at once: together with what
+    /// came meanwhile that makes one call, instead of two that take turns and are half as large.
+    async fn gather(&mut self, answered: usize) {
+        let all = self.waiting.len() + self.jobs.len() + answered;
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+            while self.waiting.len() < MESSAGES
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                self.waiting.push(job);
+            }
+            if self.waiting.len() >= all {
+                break;
+            }
+        }
+    }
+
+    /// Sends as much as goes into one call, from the front. Returns how many were answered.
+    async fn turn(&mut self) -> usize {
         let max = self.shared.config.max_payload;
         let (mut batch, mut slots, mut bytes) = (Batch::default(), Vec::new(), 0);
         let mut taken = 0;
@@ -150,6 +164,7 @@ impl Appender {
                 }
             }
         }
+        taken
     }
 
     async fn append(&self, batch: &Batch) -> std::result::Result<Vec<Published>, Failure> {
