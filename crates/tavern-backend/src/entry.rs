@@ -69,6 +69,15 @@ pub struct Publication {
     pub accepted: Instant,
 }
 
+impl Publication {
+    /// What is stored of it, if it is appended `now`.
+    #[must_use]
+    pub fn into_record(self, now: Instant) -> Record {
+        let waited = now.saturating_duration_since(self.accepted);
+        Record { origin: self.key, waited, envelope: self.envelope }
+    }
+}
+
 /// What an engine stores of a publication, in the form of [`wire`](crate::wire).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use tavern_backend::{
-    Append, Epoch, Lane, MessageEnvelope, NodeId, Origin, Position, Publication, Published, Record,
+    Append, Epoch, Lane, MessageEnvelope, NodeId, Origin, Position, Publication, Published,
     Rejection, wire,
 };
+use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::log::{SCHEMA, View};
@@ -71,14 +72,11 @@ impl Batch {
         let mut runs: Vec<Run<'_>> = Vec::new();
         for new in &self.publications {
             let origin = Sender::note(&mut origins, new.key);
-            let lane = match lanes.get(&new.envelope.lane()) {
-                Some(lane) => *lane,
-                None => {
-                    order.push(new.envelope.lane());
-                    lanes.insert(new.envelope.lane(), order.len());
-                    order.len()
-                }
-            };
+            let next = order.len() + 1;
+            let lane = *lanes.entry(new.envelope.lane()).or_insert_with_key(|lane| {
+                order.push(lane.clone());
+                next
+            });
             match runs.last_mut() {
                 Some(run) if run.origin == origin && run.last + 1 == new.key.counter => {
                     run.last += 1;
@@ -215,11 +213,7 @@ struct Run<'a> {
 }
 
 fn body(new: &Publication) -> Bytes {
-    wire::encode(&Record {
-        origin: new.key,
-        waited: new.accepted.elapsed(),
-        envelope: new.envelope.clone(),
-    })
+    wire::encode(&new.clone().into_record(Instant::now()))
 }
 
 /// What makes two messages with the same id the same message.

@@ -112,30 +112,33 @@ impl Appender {
     /// Sends as much as goes into one call, from the front. Returns how many were answered.
     async fn turn(&mut self) -> usize {
         let max = self.shared.config.max_payload;
-        let (mut batch, mut slots, mut bytes) = (Batch::default(), Vec::new(), 0);
-        let mut taken = 0;
-        for job in &self.waiting {
-            let size: usize = job.append.publications.iter().map(|p| p.envelope.data.len()).sum();
-            let full = batch.publications.len() + job.append.publications.len() > MESSAGES
-                || bytes + size > BYTES;
-            if taken > 0 && (full || !batch.goes_with(&job.append)) {
+        let (mut batch, mut slots) = (Batch::default(), Vec::new());
+        let (mut taken, mut messages, mut bytes) = (0, 0, 0);
+        for Job { append, .. } in &self.waiting {
+            let sizes = || append.publications.iter().map(|p| p.envelope.data.len());
+            let size: usize = sizes().sum();
+            let full = messages + append.publications.len() > MESSAGES || bytes + size > BYTES;
+            if taken > 0 && (full || !batch.goes_with(append)) {
                 break;
             }
+            messages += sizes().filter(|size| *size <= max).count();
             bytes += size;
             taken += 1;
-            batch.learn(job.append.known);
-            let publications = job.append.publications.iter();
-            batch
-                .publications
-                .extend(publications.filter(|p| p.envelope.data.len() <= max).cloned());
+            batch.learn(append.known);
         }
-        for job in self.waiting.drain(..taken) {
-            let early = job.append.publications.iter().map(|publication| {
+        for Job { append, reply } in self.waiting.drain(..taken) {
+            let mut early = Vec::with_capacity(append.publications.len());
+            for publication in append.publications {
                 let size = publication.envelope.data.len();
-                (size > max).then_some(Published::Rejected(Rejection::TooLarge { size, max }))
-            });
-            let known = job.append.known;
-            slots.push(Slot { early: early.collect(), reply: job.reply, known });
+                let too_large = size > max;
+                early.push(
+                    too_large.then_some(Published::Rejected(Rejection::TooLarge { size, max })),
+                );
+                if !too_large {
+                    batch.publications.push(publication);
+                }
+            }
+            slots.push(Slot { early, reply, known: append.known });
         }
         match self.append(&batch).await {
             Ok(published) => {

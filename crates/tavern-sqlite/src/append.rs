@@ -6,8 +6,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use tavern_backend::{
     Append, Epoch, Fork, Keep, Lane, LogTime, MessageEnvelope, NodeId, Position, Publication,
-    Published, Record, Rejection, Retention, wire,
+    Published, Rejection, Retention, wire,
 };
+use tokio::time::Instant;
 
 use crate::failure::{Failure, Outcome};
 use crate::fence::Fence;
@@ -279,11 +280,7 @@ impl<'a> Appender<'a> {
 }
 
 fn body(new: &Publication) -> bytes::Bytes {
-    wire::encode(&Record {
-        origin: new.key,
-        waited: new.accepted.elapsed(),
-        envelope: new.envelope.clone(),
-    })
+    wire::encode(&new.clone().into_record(Instant::now()))
 }
 
 /// What makes two messages with the same id the same message.

@@ -10,7 +10,7 @@ use super::log::Appended;
 use crate::{
     Append, BackendInfo, Entry, Epoch, Error, Feed, FeedEvent, FilterSet, Head, HealthCell, Lane,
     LiveMessage, LogTime, MessageId, NodeId, Page, Position, Publication, Published, ReadQuery,
-    Record, Rejection, Result, TopicFilter,
+    Rejection, Result, TopicFilter,
 };
 
 /// Places in a feed's queue that only notices take.
@@ -93,21 +93,21 @@ impl Node {
     fn accept(
         &self,
         state: &mut State,
-        Publication { key, envelope, accepted }: Publication,
+        new: Publication,
         now: LogTime,
         instant: Instant,
         outgoing: &mut Vec<Outgoing>,
     ) -> Published {
-        let (size, max) = (envelope.data.len(), self.info.max_payload);
+        let (size, max) = (new.envelope.data.len(), self.info.max_payload);
         if size > max {
             return Published::Rejected(Rejection::TooLarge { size, max });
         }
-        if state.log.retention().of(&envelope.topic).is_live() {
-            outgoing.push(Outgoing::Live(LiveMessage { origin: key, envelope }));
+        if state.log.retention().of(&new.envelope.topic).is_live() {
+            let (origin, envelope) = (new.key, new.envelope);
+            outgoing.push(Outgoing::Live(LiveMessage { origin, envelope }));
             return Published::Live;
         }
-        let waited = instant.saturating_duration_since(accepted);
-        match state.log.append(Record { origin: key, waited, envelope }, now) {
+        match state.log.append(new.into_record(instant), now) {
             Appended::Stored(entry) => {
                 let position = entry.position;
                 outgoing.push(Outgoing::Entry(entry));
