@@ -128,7 +128,8 @@ impl Trip {
             Place::At { .. } | Place::Unknown => None,
         };
         replay.crossed(end.unwrap_or(now.seq), end.is_some());
-        if lost || self.lost_untold(position.epoch, &head) {
+        let lost = lost || self.lost_untold(position.epoch, &head);
+        if lost && !self.told_of_fork(position, &head, replay) {
             let last = Cursor(position).to_string();
             self.tell_gap(replay, GapReason::Epoch, last, self.wish.all_topics()).await;
         }

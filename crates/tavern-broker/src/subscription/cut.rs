@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tavern_backend::{Epoch, Head, Place, Position};
+use tavern_backend::{Epoch, Head, LastEventId, Place, Position};
 
 use super::catch_up::Trip;
 use super::gaps::Replay;
@@ -53,6 +53,28 @@ impl Trip {
     pub(super) fn lost_untold(&self, epoch: Epoch, head: &Head) -> bool {
         let Some(heard) = self.wish.node.extent.of(epoch) else { return false };
         matches!(head.lineage.locate(heard, u64::MAX), Place::Beyond { .. })
+    }
+
+    /// If a client that goes on at `here` has seen more of that very epoch: how much of it was given
+    /// out, as far as is known. With snapshots nothing is noted, as they are of their moment.
+    pub(super) fn cut_behind(&self, last: &LastEventId, here: Position) -> Option<(Position, u64)> {
+        let LastEventId::Cursor(seen) = last else { return None };
+        let cut = seen.0.epoch == here.epoch && seen.0.seq > here.seq;
+        let heard = self.wish.node.extent.of(here.epoch).map_or(0, |heard| heard.seq);
+        (cut && self.wish.node.snapshot.is_none()).then(|| (here, heard.max(seen.0.seq)))
+    }
+
+    /// Whether all that is lost at the fork behind `here` was told to the client, which has got
+    /// nothing since.
+    pub(super) fn told_of_fork(&self, here: Position, head: &Head, replay: &Replay) -> bool {
+        let Some((at, through)) = replay.told_cut.filter(|(at, _)| *at == here) else {
+            return false;
+        };
+        let heard = self.wish.node.extent.of(at.epoch);
+        heard.is_none_or(|heard| heard.seq <= through)
+            && head.lineage.forks.first().is_some_and(|fork| {
+                fork.parent == at.epoch && fork.at == at.seq && fork.lost_through <= through
+            })
     }
 
     /// At the end of a log that lost its tail: there is nothing to deliver until it is appended to.

@@ -40,6 +40,8 @@ pub(super) struct Replay {
     pub(super) open_gaps: u64,
     /// Topics whose state was sent as a snapshot taken at this seq: what is older is in it.
     pub(super) bridged: HashMap<Topic, u64>,
+    /// It was told here that the log has lost its tail, up to this seq.
+    pub(super) told_cut: Option<(Position, u64)>,
     /// It asked for what there is: what is not there any more when it begins is no gap.
     begins: bool,
     /// Floors that were told, by lane.

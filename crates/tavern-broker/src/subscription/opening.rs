@@ -84,7 +84,9 @@ impl Trip {
         self.wish.node.tallies.resumes.one();
         let mut replay = Replay::new(head.position.seq, End::Reconnected);
         let (seq, gap) = self.place(&last, head).await;
+        let position = Position::new(head.position.epoch, seq);
         if let Some(reason) = gap {
+            replay.told_cut = self.cut_behind(&last, position);
             self.tell_gap(&mut replay, reason, last.to_string(), self.wish.all_topics()).await;
         } else if let Some(topics) = self.discarded(seq) {
             self.tell_gap(&mut replay, GapReason::Outage, last.to_string(), topics).await;
@@ -96,7 +98,6 @@ impl Trip {
             // Completeness speaks of what can be complete.
             replay.open_gaps = open;
         }
-        let position = Position::new(head.position.epoch, seq);
         self.go(position, Some(Box::new(replay)), GapReason::Trimmed).await
     }
 
