@@ -11,8 +11,12 @@
 mod certificate;
 mod daemon;
 mod deadline;
+mod nats;
 mod port;
 mod program;
 mod redis;
 
+pub use nats::{
+    NatsAuth, NatsConn, NatsFlavor, NatsMessage, NatsOptions, NatsServer, NatsTls, NatsUser,
+};
 pub use redis::{Flavor, RedisCluster, RedisConn, RedisOptions, RedisSentinel, RedisServer, Reply};

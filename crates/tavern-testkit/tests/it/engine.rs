@@ -1,6 +1,7 @@
 //! The engines that the testkit spawns do what tests need of them.
 
 mod fleet;
+mod nats;
 
 use std::time::Duration;
 
