@@ -17,6 +17,7 @@ mod program;
 mod redis;
 
 pub use nats::{
-    NatsAuth, NatsConn, NatsFlavor, NatsMessage, NatsOptions, NatsServer, NatsTls, NatsUser,
+    NatsAuth, NatsCluster, NatsConn, NatsFlavor, NatsMessage, NatsOptions, NatsServer, NatsTls,
+    NatsUser,
 };
 pub use redis::{Flavor, RedisCluster, RedisConn, RedisOptions, RedisSentinel, RedisServer, Reply};

@@ -1,13 +1,18 @@
 //! Talking to a NATS as a test does, word by word.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::message::NatsMessage;
 
 /// A server that takes longer than this hangs, or somebody paused it.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -20,62 +25,55 @@ pub(super) enum Login<'a> {
     User(&'a str, &'a str),
 }
 
-/// A message that a NATS delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatsMessage {
-    /// Where it was published.
-    pub subject: String,
-    /// The subscription that it came by: as [`NatsConn::subscribe`] returned it.
-    pub subscription: u64,
-    /// Where an answer is expected, if one is.
-    pub reply: Option<String>,
-    /// `NATS/1.0`, perhaps a status, and the headers, one a line; empty if there are none.
-    pub headers: String,
-    /// What it says.
-    pub payload: Vec<u8>,
-}
-
-impl NatsMessage {
-    /// The first header of this name.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let pairs = self.headers.lines().filter_map(|line| line.split_once(':'));
-        pairs.map(|(key, value)| (key, value.trim())).find(|pair| pair.0 == name).map(|pair| pair.1)
-    }
-
-    /// The status in its headers, such as `503` where nobody listens.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        let first = self.headers.lines().next()?;
-        first.strip_prefix("NATS/1.0")?.split_whitespace().next()?.parse().ok()
-    }
-}
-
 /// One connection to a NATS.
-#[derive(Debug)]
 pub struct NatsConn {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
     info: Value,
     subscriptions: u64,
     /// Where answers come, once one was asked for.
-    inbox: Option<(u64, String)>,
-    requests: u64,
+    pub(super) inbox: Option<(u64, String)>,
+    pub(super) requests: u64,
     /// What came while an answer was waited for.
-    early: VecDeque<NatsMessage>,
+    pub(super) early: VecDeque<NatsMessage>,
 }
 
+impl fmt::Debug for NatsConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsConn").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// Plain or encrypted.
+trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
+
 /// What the server says.
-enum Said {
+#[derive(Debug)]
+pub(super) enum Said {
     Message(NatsMessage),
     Pong,
     Else,
 }
 
 impl NatsConn {
-    pub(super) async fn connect(addr: &str, login: Login<'_>) -> io::Result<Self> {
-        let mut stream = BufReader::new(answer("a connection", TcpStream::connect(addr)).await?);
-        stream.get_ref().set_nodelay(true)?;
-        let info = answer("INFO", info(&mut stream)).await?;
+    pub(super) async fn connect(
+        addr: &str,
+        login: Login<'_>,
+        tls: Option<TlsConnector>,
+    ) -> io::Result<Self> {
+        let mut plain = answer("a connection", TcpStream::connect(addr)).await?;
+        plain.set_nodelay(true)?;
+        // Plain in any case, and the last that is if there is TLS.
+        let info = answer("INFO", info(&mut plain)).await?;
+        let stream: Box<dyn Stream> = match tls {
+            None => Box::new(plain),
+            Some(tls) => {
+                let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+                Box::new(answer("TLS", tls.connect(name, plain)).await?)
+            }
+        };
+        let stream = BufReader::new(stream);
         let mut conn = Self {
             stream,
             info,
@@ -103,11 +101,11 @@ impl NatsConn {
 
     /// What the server at `addr` says of itself before anybody came in.
     pub(super) async fn info_of(addr: &str) -> io::Result<Value> {
-        let stream = answer("a connection", TcpStream::connect(addr)).await?;
-        answer("INFO", info(&mut BufReader::new(stream))).await
+        let mut stream = answer("a connection", TcpStream::connect(addr)).await?;
+        answer("INFO", info(&mut stream)).await
     }
 
-    /// What the server said of itself at the beginning.
+    /// What the server said of itself last, as far as was read.
     #[must_use]
     pub fn info(&self) -> &Value {
         &self.info
@@ -208,102 +206,6 @@ impl NatsConn {
         self.send(&[text.as_bytes(), payload, b"\r\n"].concat()).await
     }
 
-    /// Publishes, and waits for one answer. An answer with a status, such as 503 where nobody
-    /// listens, is an error.
-    ///
-    /// # Errors
-    ///
-    /// As [`flush`](Self::flush).
-    ///
-    /// # Cancel safety
-    ///
-    /// Not cancel-safe: as [`flush`](Self::flush).
-    pub async fn request(
-        &mut self,
-        subject: &str,
-        payload: impl AsRef<[u8]>,
-    ) -> io::Result<Vec<u8>> {
-        self.request_with(subject, &[], payload.as_ref()).await
-    }
-
-    /// As [`request`](Self::request), with headers.
-    ///
-    /// # Errors
-    ///
-    /// As [`flush`](Self::flush).
-    ///
-    /// # Cancel safety
-    ///
-    /// Not cancel-safe: as [`flush`](Self::flush).
-    pub async fn request_with(
-        &mut self,
-        subject: &str,
-        headers: &[(&str, &str)],
-        payload: &[u8],
-    ) -> io::Result<Vec<u8>> {
-        if self.inbox.is_none() {
-            let prefix = format!("_INBOX.testkit-{:016x}", fastrand::u64(..));
-            let subscription = self.subscribe(&format!("{prefix}.*")).await?;
-            self.inbox = Some((subscription, prefix));
-        }
-        let Some((subscription, prefix)) = self.inbox.clone() else { return Err(odd("no inbox")) };
-        self.requests += 1;
-        let to = format!("{prefix}.{}", self.requests);
-        self.publish_with(subject, Some(&to), headers, payload).await?;
-        let message = answer(subject, async {
-            loop {
-                match self.read().await? {
-                    Said::Message(message) if message.subject == to => return Ok(message),
-                    // The answer to an earlier request, which nobody waits for any more.
-                    Said::Message(message) if message.subscription == subscription => {}
-                    Said::Message(message) => self.early.push_back(message),
-                    Said::Pong | Said::Else => {}
-                }
-            }
-        })
-        .await?;
-        match message.status() {
-            Some(503) => Err(io::Error::new(io::ErrorKind::NotFound, no_responders(subject))),
-            Some(status) => Err(io::Error::other(format!("{subject}: status {status}"))),
-            None => Ok(message.payload),
-        }
-    }
-
-    /// Asks JetStream: `subject` is what follows `$JS.API.`, such as `STREAM.INFO.orders`.
-    ///
-    /// # Errors
-    ///
-    /// An answer that is an error, as the server wrote it; else as [`flush`](Self::flush).
-    ///
-    /// # Cancel safety
-    ///
-    /// Not cancel-safe: as [`flush`](Self::flush).
-    #[expect(clippy::needless_pass_by_value, reason = "so that a test can say `json!({…})`")]
-    pub async fn js(&mut self, subject: &str, body: Value) -> io::Result<Value> {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        let bytes = self.request(&format!("$JS.API.{subject}"), body).await?;
-        checked(serde_json::from_slice(&bytes)?)
-    }
-
-    /// Publishes to a stream and waits for its acknowledgement.
-    ///
-    /// # Errors
-    ///
-    /// A refusal, as the server wrote it; else as [`flush`](Self::flush).
-    ///
-    /// # Cancel safety
-    ///
-    /// Not cancel-safe: as [`flush`](Self::flush).
-    pub async fn store(
-        &mut self,
-        subject: &str,
-        headers: &[(&str, &str)],
-        payload: impl AsRef<[u8]>,
-    ) -> io::Result<Value> {
-        let bytes = self.request_with(subject, headers, payload.as_ref()).await?;
-        checked(serde_json::from_slice(&bytes)?)
-    }
-
     /// The next message of a subscription, however long it takes.
     ///
     /// # Errors
@@ -335,10 +237,11 @@ impl NatsConn {
     ///
     /// Not cancel-safe: half of it may be sent.
     pub async fn send(&mut self, text: &[u8]) -> io::Result<()> {
-        self.stream.write_all(text).await
+        self.stream.write_all(text).await?;
+        self.stream.flush().await
     }
 
-    async fn read(&mut self) -> io::Result<Said> {
+    pub(super) async fn read(&mut self) -> io::Result<Said> {
         let line = line(&mut self.stream).await?;
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let (subject, sid, reply, head, total) = match words[..] {
@@ -349,6 +252,10 @@ impl NatsConn {
             ["PONG"] => return Ok(Said::Pong),
             ["PING"] => {
                 self.send(b"PONG\r\n").await?;
+                return Ok(Said::Else);
+            }
+            ["INFO", ..] => {
+                self.info = parse(&line)?;
                 return Ok(Said::Else);
             }
             ["-ERR", ..] => return Err(io::Error::other(line)),
@@ -370,13 +277,20 @@ impl NatsConn {
     }
 }
 
-async fn info(stream: &mut BufReader<TcpStream>) -> io::Result<Value> {
-    let line = line(stream).await?;
-    let text = line.strip_prefix("INFO ").ok_or_else(|| odd(&line))?;
-    Ok(serde_json::from_str(text)?)
+/// Read byte by byte: what follows may be encrypted, and is not to be taken with it.
+async fn info(stream: &mut TcpStream) -> io::Result<Value> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        line.push(stream.read_u8().await?);
+    }
+    parse(&String::from_utf8_lossy(&line))
 }
 
-async fn line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+fn parse(line: &str) -> io::Result<Value> {
+    Ok(serde_json::from_str(line.strip_prefix("INFO ").ok_or_else(|| odd(line))?)?)
+}
+
+async fn line(stream: &mut BufReader<Box<dyn Stream>>) -> io::Result<String> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server hung up"));
@@ -384,22 +298,14 @@ async fn line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-fn checked(value: Value) -> io::Result<Value> {
-    match value.get("error") {
-        Some(error) if !error.is_null() => Err(io::Error::other(error.to_string())),
-        _ => Ok(value),
-    }
-}
-
-fn no_responders(subject: &str) -> String {
-    format!("nobody listens on {subject}")
-}
-
-fn odd(line: &str) -> io::Error {
+pub(super) fn odd(line: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not what a NATS says: {line}"))
 }
 
-async fn answer<T>(what: &str, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(super) async fn answer<T>(
+    what: &str,
+    future: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer in time: {what}"));
     timeout(ANSWER, future).await.map_err(late)?
 }

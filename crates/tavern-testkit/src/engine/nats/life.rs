@@ -1,16 +1,13 @@
 //! The life of a server and its deaths.
 
 use std::io;
-use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, PoisonError};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use serde_json::Value;
 
-use super::config;
 use super::conn::NatsConn;
-use super::options::{NatsAuth, NatsTls};
+use super::options::NatsAuth;
 use super::server::NatsServer;
 use crate::engine::daemon::Daemon;
 use crate::engine::deadline::Deadline;
@@ -41,7 +38,7 @@ impl NatsServer {
     }
 
     /// Starts it where it was, with what is on its disk, and waits until it answers, JetStream
-    /// included.
+    /// included, which one of a cluster may not have without the others.
     ///
     /// # Errors
     ///
@@ -58,13 +55,21 @@ impl NatsServer {
         }
     }
 
-    /// Lets it stand still, as a machine does that swaps: its connections stay open.
+    /// Lets it stand still, as a machine does that swaps: its connections stay open. When this
+    /// returns it does stand still.
     ///
     /// # Errors
     ///
     /// If it does not run.
     pub fn pause(&self) -> io::Result<()> {
-        self.daemon().signal(Signal::STOP)
+        let daemon = self.daemon();
+        daemon.signal(Signal::STOP)?;
+        let id = i32::try_from(daemon.id()).ok().and_then(Pid::from_raw);
+        let id = WaitId::Pid(id.ok_or(io::ErrorKind::NotFound)?);
+        // The threads stop one by one, which takes the system no time worth awaiting. Looked at
+        // only: whoever waits for its end learns of it, too.
+        waitid(id, WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+        if self.is_running() { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     /// Ends a [`pause`](Self::pause).
@@ -87,15 +92,6 @@ impl NatsServer {
 
     pub(super) fn daemon(&self) -> Arc<Daemon> {
         Arc::clone(&self.daemon.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn spawn_again(&self) -> io::Result<()> {
-        if self.is_running() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the engine is running"));
-        }
-        let daemon = Arc::new(spawn(&self.program, self.dir())?);
-        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = daemon;
-        Ok(())
     }
 
     pub(super) async fn is_up(&self) -> io::Result<()> {
@@ -121,25 +117,23 @@ impl NatsServer {
     }
 
     async fn answers(&self) -> io::Result<()> {
+        let info = NatsConn::info_of(&self.addr()).await?;
         // Somebody else's server may have taken the port, and would answer, too.
-        if NatsConn::info_of(&self.addr()).await?["server_name"] != self.name.as_str() {
+        let (name, cluster) = (info["server_name"].as_str(), info["cluster"].as_str());
+        if name != Some(&*self.name) || cluster != self.cluster.as_deref() {
             return Err(io::Error::other("another server answers"));
         }
-        // All its streams are there, and those of a cluster are what they are elsewhere.
-        self.http("/healthz").await?;
+        if self.cluster.is_some() {
+            // Without the others it can do no more.
+            return self.http("/varz").await.map(|_| ());
+        }
+        self.is_healthy().await?;
         let locked = matches!(self.options().auth, NatsAuth::Raw(_, None));
-        if self.options().jetstream && self.options().tls == NatsTls::No && !locked {
+        if self.options().jetstream && !locked {
             self.js("INFO", Value::Null).await?;
         }
         Ok(())
     }
-}
-
-/// Starts `program` with the file in `dir`.
-pub(super) fn spawn(program: &Path, dir: &Path) -> io::Result<Daemon> {
-    let mut command = Command::new(program);
-    command.arg("-c").arg(dir.join(config::NAME)).current_dir(dir);
-    Daemon::spawn(&mut command, &dir.join("server.log"))
 }
 
 /// Whether the port was somebody else's.

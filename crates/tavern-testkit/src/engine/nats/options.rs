@@ -149,6 +149,12 @@ impl Default for NatsOptions {
     }
 }
 
+impl From<NatsFlavor> for NatsOptions {
+    fn from(flavor: NatsFlavor) -> Self {
+        Self::new(flavor)
+    }
+}
+
 impl NatsOptions {
     /// A server of this flavor.
     #[must_use]

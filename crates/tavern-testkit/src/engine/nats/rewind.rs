@@ -2,15 +2,38 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
-
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use std::path::{Path, PathBuf};
 
 use super::config::STORE;
 use super::server::NatsServer;
-use crate::engine::deadline::Deadline;
 
 const SNAPSHOT: &str = "snapshot";
+
+/// A server that stands still until this is dropped.
+#[derive(Debug)]
+pub(super) struct Paused<'a>(&'a NatsServer);
+
+impl<'a> Paused<'a> {
+    /// Pauses `server`, if it runs.
+    ///
+    /// # Errors
+    ///
+    /// If it does not stand still.
+    pub(super) fn new(server: &'a NatsServer) -> io::Result<Option<Self>> {
+        if !server.is_running() {
+            return Ok(None);
+        }
+        server.pause()?;
+        Ok(Some(Self(server)))
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        // One that is dead by now has nothing to go on with.
+        let _ = self.0.resume();
+    }
+}
 
 impl NatsServer {
     /// Puts all that JetStream has aside as it is now, for [`rewind`](Self::rewind). Clients stay
@@ -20,13 +43,8 @@ impl NatsServer {
     ///
     /// If it cannot be copied.
     pub async fn save_snapshot(&self) -> io::Result<()> {
-        if !self.is_running() {
-            return self.copy_store();
-        }
-        self.stop_still().await?;
-        let copied = self.copy_store();
-        self.resume()?;
-        copied
+        let _paused = Paused::new(self)?;
+        self.copy_store().await
     }
 
     /// kill -9, then starts it with the data of the last snapshot: what was written since is lost.
@@ -36,39 +54,37 @@ impl NatsServer {
     /// If there is no snapshot, or the server does not start.
     pub async fn rewind(&self) -> io::Result<()> {
         self.kill().await?;
-        self.put_back()?;
+        self.put_back().await?;
         self.start_again().await
     }
 
-    /// Pauses it, and waits until it does stand still.
-    pub(super) async fn stop_still(&self) -> io::Result<()> {
-        self.pause()?;
-        let id = i32::try_from(self.daemon().id()).ok().and_then(Pid::from_raw);
-        let id = WaitId::Pid(id.ok_or(io::ErrorKind::NotFound)?);
-        let deadline = Deadline::new("an engine to stand still");
-        // Looked at only: whoever waits for its end learns of it, too.
-        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        while waitid(id.clone(), look)?.is_none() {
-            deadline.tick().await?;
-        }
-        Ok(())
+    /// Puts the store aside. Each message that was acknowledged is in it, as the server writes
+    /// before it says so; of what it has not acknowledged, the copy has any part, as after kill -9.
+    pub(super) async fn copy_store(&self) -> io::Result<()> {
+        replace(self.dir().join(SNAPSHOT), self.dir().join(STORE)).await
     }
 
-    pub(super) fn copy_store(&self) -> io::Result<()> {
-        let snapshot = self.dir().join(SNAPSHOT);
-        remove(&snapshot)?;
-        copy(&self.dir().join(STORE), &snapshot)
-    }
-
-    pub(super) fn put_back(&self) -> io::Result<()> {
-        let (store, snapshot) = (self.dir().join(STORE), self.dir().join(SNAPSHOT));
-        if !snapshot.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no snapshot"));
-        }
-        remove(&store)?;
+    pub(super) async fn put_back(&self) -> io::Result<()> {
         // Copied, not moved: a server may be put back twice.
-        copy(&snapshot, &store)
+        replace(self.dir().join(STORE), self.dir().join(SNAPSHOT)).await
     }
+}
+
+/// Makes the directory `to` what `from` is.
+async fn replace(to: PathBuf, from: PathBuf) -> io::Result<()> {
+    let work = move || {
+        if !from.is_dir() {
+            let text = format!("there is no {}", from.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        match fs::remove_dir_all(&to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result?,
+        }
+        copy(&from, &to)
+    };
+    // The test may do much else in the one thread that it has.
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
@@ -83,11 +99,4 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn remove(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
 }

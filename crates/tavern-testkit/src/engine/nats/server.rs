@@ -3,22 +3,20 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::config::{self, OURSELVES};
 use super::conn::{Login, NatsConn};
-use super::life::{is_taken, spawn};
+use super::guarded;
+use super::life::is_taken;
 use super::options::{NatsAuth, NatsOptions, NatsTls};
+use super::tls;
 use crate::engine::certificate;
 use crate::engine::daemon::Daemon;
 use crate::engine::port::PortLease;
-
-/// A server whose monitoring takes longer than this hangs, or somebody paused it.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// How far above its port its monitoring is: there a lease keeps another port free.
 const ABOVE: u16 = 10_000;
@@ -30,6 +28,8 @@ pub struct NatsServer {
     pub(super) daemon: Mutex<Arc<Daemon>>,
     pub(super) program: PathBuf,
     pub(super) name: String,
+    /// The name of the cluster that it is in.
+    pub(super) cluster: Option<String>,
     options: NatsOptions,
     port: PortLease,
     dir: TempDir,
@@ -42,12 +42,13 @@ impl NatsServer {
     ///
     /// If the program is not there (the error says what to install), or does not start: with its
     /// last words.
-    pub async fn start(options: NatsOptions) -> io::Result<Self> {
+    pub async fn start(options: impl Into<NatsOptions>) -> io::Result<Self> {
+        let options = options.into();
         let mut tries = 0..5;
         loop {
             // A name of its own tells it from another that took the port.
             let name = format!("tavern-{:016x}", fastrand::u64(..));
-            let server = Self::spawn(options.clone(), name, PortLease::take()?)?;
+            let server = Self::spawn(options.clone(), name, None)?;
             match server.is_up().await {
                 // Somebody who asks for no lease was faster.
                 Err(error) if is_taken(&error) && tries.next().is_some() => {}
@@ -57,16 +58,33 @@ impl NatsServer {
         }
     }
 
-    pub(super) fn spawn(options: NatsOptions, name: String, port: PortLease) -> io::Result<Self> {
+    pub(super) fn spawn(
+        options: NatsOptions,
+        name: String,
+        cluster: Option<String>,
+    ) -> io::Result<Self> {
         let program = options.flavor.program()?;
+        let port = PortLease::take()?;
         let dir = tempfile::tempdir()?;
         if options.tls != NatsTls::No {
             certificate::write(dir.path())?;
         }
+        if options.tls == NatsTls::Mutual {
+            tls::write_client(dir.path())?;
+        }
         let text = config::file(&options, dir.path(), &name, port.get(), port.get() + ABOVE);
         fs::write(dir.path().join(config::NAME), text)?;
-        let daemon = Mutex::new(Arc::new(spawn(&program, dir.path())?));
-        Ok(Self { daemon, program, name, options, port, dir })
+        let daemon = Mutex::new(Arc::new(start(&program, dir.path())?));
+        Ok(Self { daemon, program, name, cluster, options, port, dir })
+    }
+
+    pub(super) fn spawn_again(&self) -> io::Result<()> {
+        if self.is_running() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the engine is running"));
+        }
+        let daemon = Arc::new(start(&self.program, self.dir())?);
+        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = daemon;
+        Ok(())
     }
 
     /// What it was started with.
@@ -79,6 +97,10 @@ impl NatsServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.get()
+    }
+
+    pub(super) fn http_port(&self) -> u16 {
+        self.port() + ABOVE
     }
 
     /// `127.0.0.1:PORT`.
@@ -113,6 +135,13 @@ impl NatsServer {
         fs::read_to_string(self.dir().join("ca.pem"))
     }
 
+    /// The files with the certificate and the key of a client that a server with
+    /// [`NatsTls::Mutual`] lets in.
+    #[must_use]
+    pub fn client_files(&self) -> (PathBuf, PathBuf) {
+        (self.dir().join("client.pem"), self.dir().join("client.key"))
+    }
+
     /// Its directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -131,7 +160,24 @@ impl NatsServer {
             NatsAuth::Users(_) => Login::User(OURSELVES.0, OURSELVES.1),
             NatsAuth::Raw(_, Some((name, word))) => Login::User(name, word),
         };
-        NatsConn::connect(&self.addr(), login).await
+        self.log_in(login).await
+    }
+
+    /// A connection as this user.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not take it.
+    pub async fn connect_as(&self, name: &str, password: &str) -> io::Result<NatsConn> {
+        self.log_in(Login::User(name, password)).await
+    }
+
+    async fn log_in(&self, login: Login<'_>) -> io::Result<NatsConn> {
+        let tls = match self.options.tls {
+            NatsTls::No => None,
+            NatsTls::Server | NatsTls::Mutual => Some(tls::connector(self.dir())?),
+        };
+        NatsConn::connect(&self.addr(), login, tls).await
     }
 
     /// Asks JetStream on a new connection: `subject` is what follows `$JS.API.`, such as
@@ -143,17 +189,8 @@ impl NatsServer {
     pub async fn js(&self, subject: &str, body: Value) -> io::Result<Value> {
         self.connect().await?.js(subject, body).await
     }
+}
 
-    /// What its monitoring says at a path such as `/jsz?consumers=true`, `/varz` or `/connz`.
-    ///
-    /// # Errors
-    ///
-    /// If it does not answer, or with another status than 200.
-    pub async fn http(&self, path: &str) -> io::Result<Value> {
-        let url = format!("http://127.0.0.1:{}{path}", self.port() + ABOVE);
-        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build();
-        let answer = client.map_err(io::Error::other)?.get(url).send().await;
-        let answer = answer.and_then(reqwest::Response::error_for_status);
-        answer.map_err(io::Error::other)?.json().await.map_err(io::Error::other)
-    }
+fn start(program: &Path, dir: &Path) -> io::Result<Daemon> {
+    guarded::spawn(program, &[Path::new("-c"), &dir.join(config::NAME)], dir)
 }
