@@ -25,6 +25,9 @@ pub struct BackendInfo {
     pub max_payload: usize,
     /// What `Stored` means here, for a person: which failures an accepted message survives.
     pub durability: &'static str,
+    /// Whether a batch is appended as a whole or not at all, and never mixed with another one. An
+    /// engine that takes messages one by one cannot promise that; it keeps their order.
+    pub atomic_batches: bool,
 }
 
 impl BackendInfo {
@@ -38,6 +41,7 @@ impl BackendInfo {
             node,
             max_payload: 1 << 20,
             durability: "",
+            atomic_batches: true,
         }
     }
 }
@@ -110,7 +114,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ///
     /// The log's own retention rules say which topic is live. Retained entries reach every node's
     /// feed, this one's included; live messages reach the other nodes only. The batch is appended
-    /// as a whole or not at all. A key that the log has seen within its de-duplication window
+    /// as a whole or not at all, where [`BackendInfo::atomic_batches`] says so; elsewhere a failure
+    /// may leave a part of it in the log, whose outcome is then unknown. A key that the log has seen within its de-duplication window
     /// (at least five minutes) is a [`Published::Duplicate`], even if its entry was trimmed since.
     ///
     /// The step that appends compares the engine's incarnation with the one in the log's metadata
@@ -123,7 +128,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future may or may not append; it never appends a part.
+    /// Dropping the future may or may not append; it never appends a part of an atomic batch.
     fn publish(&self, append: Append) -> impl Future<Output = Result<Vec<Published>>> + Send;
 
     /// Adds interest and resolves with the head once the engine has *confirmed* it: every entry

@@ -1,0 +1,522 @@
+//! The one task that publishes: one connection, in order, many messages on their way at once.
+//!
+//! What goes over one connection to one server is stored in that order, and when the connection is
+//! cut, what was not stored is the end of it. On a cluster that does not hold: a message may find a
+//! leader gone and the next one its successor. There a message waits until those of its topic
+//! before it are acknowledged.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_nats::{HeaderMap, Message, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tavern_backend::{
+    Append, Error, LogTime, NodeId, Position, Publication, Published, Rejection, Result, wire,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Ack;
+use crate::body::{self, Body};
+use crate::failure::Failure;
+use crate::log::View;
+use crate::names::{lane_name, message_id};
+use crate::page;
+use crate::shared::{Session, Shared};
+
+/// Messages on their way at most.
+const FLYING: usize = 4096;
+/// Bytes of them, unless one message has more.
+const BYTES: usize = 8 << 20;
+/// What the server puts around a message besides our own headers: the names of headers, of the
+/// stream and of the subject it came from, sequences, a time.
+const AROUND: usize = 512;
+
+/// A caller's batch on its way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) append: Append,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Published>>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Appender {
+    shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Job>,
+    /// The highest counter of each node that was published here.
+    sent: HashMap<NodeId, u64>,
+    /// The same when this link came up: who is at or below may be in the log already.
+    before: HashMap<NodeId, u64>,
+    /// The time of the last message: times never run backwards.
+    last: LogTime,
+}
+
+/// A batch, and what is known of its messages by now.
+#[derive(Debug)]
+struct Batch {
+    publications: VecDeque<Publication>,
+    published: Vec<Option<Published>>,
+    /// Messages without an answer.
+    open: usize,
+    /// One of its messages was given to the connection.
+    begun: bool,
+    failure: Option<Failure>,
+    reply: oneshot::Sender<Result<Vec<Published>>>,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+struct Flying {
+    batch: u64,
+    slot: usize,
+    size: usize,
+    lane: String,
+    /// With an id that a publisher gave: what is compared if the log has it.
+    given: Option<Publication>,
+    live: bool,
+    /// Where the log had got to when it left.
+    reached: u64,
+    left: Instant,
+}
+
+/// One link's work.
+struct Line {
+    session: Arc<Session>,
+    view: Arc<View>,
+    acks: Subscriber,
+    inbox: String,
+    /// The number of the first one.
+    first: u64,
+    flying: VecDeque<Option<Flying>>,
+    bytes: usize,
+    batches: VecDeque<Batch>,
+    /// The number of the first one.
+    first_batch: u64,
+    /// Where several servers hold the log: topics with a message on its way.
+    busy: HashSet<String>,
+}
+
+impl Appender {
+    pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
+        let (sent, before) = (HashMap::new(), HashMap::new());
+        Self { shared, jobs, sent, before, last: LogTime::default() }
+    }
+
+    /// Runs until the backend closes; what is waiting then is answered.
+    pub(crate) async fn run(mut self, token: CancellationToken) {
+        let mut next = None;
+        loop {
+            let job = match next.take() {
+                Some(job) => job,
+                None => tokio::select! {
+                    Some(job) = self.jobs.recv() => job,
+                    () = token.cancelled() => break,
+                    else => break,
+                },
+            };
+            let session = match self.shared.session() {
+                Ok(session) => session,
+                Err(error) => {
+                    // Who does not wait any more needs no answer.
+                    let _ = job.reply.send(Err(error));
+                    continue;
+                }
+            };
+            tokio::select! {
+                left = self.over(session, job) => next = left,
+                () = token.cancelled() => break,
+            }
+        }
+        self.jobs.close();
+        while let Ok(job) = self.jobs.try_recv() {
+            let _ = job.reply.send(Err(Error::Closed));
+        }
+    }
+
+    /// Works over one link until it is lost or something fails. Returns a job that was not begun.
+    async fn over(&mut self, session: Arc<Session>, job: Job) -> Option<Job> {
+        self.before.clone_from(&self.sent);
+        let mut line = match self.line(&session, &job).await {
+            Ok(line) => line,
+            Err(failure) => {
+                session.notice(&failure);
+                let _ = job.reply.send(Err(failure.to_write_error()));
+                return None;
+            }
+        };
+        let mut waiting = Some(job);
+        loop {
+            // What is known is settled with nothing on its way, and in the order of the jobs.
+            if let Some(job) = waiting.take() {
+                match self.takes(&mut line, job).await {
+                    Ok(()) => {}
+                    Err(failure) => {
+                        line.fail(&failure);
+                        return None;
+                    }
+                }
+            }
+            if let Err(failure) = self.fly(&mut line).await {
+                line.fail(&failure);
+                return None;
+            }
+            let deadline = line.deadline(self.shared.config.timeout);
+            let room = line.has_room();
+            tokio::select! {
+                biased;
+                ack = line.acks.next() => {
+                    let Some(ack) = ack else {
+                        line.fail(&Failure::of_link(line.session.ending.reason()));
+                        return None;
+                    };
+                    if let Err(failure) = self.landed(&mut line, &ack).await {
+                        line.fail(&failure);
+                        return None;
+                    }
+                    // As many as have come.
+                    while let Some(Some(ack)) = futures_util::FutureExt::now_or_never(line.acks.next()) {
+                        if let Err(failure) = self.landed(&mut line, &ack).await {
+                            line.fail(&failure);
+                            return None;
+                        }
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    line.fail(&Failure::of_link("the server does not acknowledge in time").in_doubt());
+                    return None;
+                }
+                job = self.jobs.recv(), if room => waiting = Some(job?),
+            }
+            let same = self.shared.session().is_ok_and(|now| Arc::ptr_eq(&now, &line.session));
+            if !same {
+                line.fail(&Failure::of_link(line.session.ending.reason()));
+                return waiting;
+            }
+        }
+    }
+
+    async fn line(&self, session: &Arc<Session>, job: &Job) -> std::result::Result<Line, Failure> {
+        let appends = job.append.publications.iter().any(|p| {
+            self.shared.view().is_none_or(|v| !v.retention.of(&p.envelope.topic).is_live())
+        });
+        let view = self.shared.settle(session, job.append.known, appends).await?;
+        let inbox = session.writer.new_inbox();
+        let acks = session.writer.subscribe(format!("{inbox}.*")).await?;
+        Ok(Line {
+            session: Arc::clone(session),
+            view,
+            acks,
+            inbox,
+            first: 0,
+            flying: VecDeque::new(),
+            bytes: 0,
+            batches: VecDeque::new(),
+            first_batch: 0,
+            busy: HashSet::new(),
+        })
+    }
+
+    /// Takes a job in; what its caller knows of the log is settled first, if that is news.
+    async fn takes(&self, line: &mut Line, job: Job) -> std::result::Result<(), Failure> {
+        let Job { append: Append { known, publications }, reply } = job;
+        if let Some(view) = self.shared.view() {
+            line.view = view;
+        }
+        let stores =
+            publications.iter().any(|p| !line.view.retention.of(&p.envelope.topic).is_live());
+        let unsettled = stores && !line.session.settled.load(Ordering::Acquire);
+        let news = known.is_some_and(|known| {
+            if known.epoch == line.view.lineage.epoch {
+                stores && known.seq > self.shared.reached.load(Ordering::Acquire)
+            } else {
+                (*line.view.lineage).clone().learn(known)
+            }
+        });
+        let batch = Batch {
+            published: vec![None; publications.len()],
+            open: publications.len(),
+            publications: publications.into(),
+            begun: false,
+            failure: None,
+            reply,
+        };
+        line.batches.push_back(batch);
+        if unsettled || news {
+            // Seqs that are on their way are not to be mistaken for what somebody else has seen.
+            while line.flying.iter().any(Option::is_some) {
+                let ack = tokio::time::timeout(self.shared.config.timeout, line.acks.next()).await;
+                match ack {
+                    Ok(Some(ack)) => self.landed(line, &ack).await?,
+                    _ => return Err(Failure::of_link(line.session.ending.reason()).in_doubt()),
+                }
+            }
+            line.view = self.shared.settle(&line.session, known, stores).await?;
+        }
+        line.answer();
+        Ok(())
+    }
+
+    /// Gives the connection what may leave.
+    async fn fly(&mut self, line: &mut Line) -> std::result::Result<(), Failure> {
+        let serial = line.view.limits.replicas > 1 || line.session.servers().len() > 1;
+        for number in 0..line.batches.len() {
+            while let Some(new) = line.batches[number].publications.front() {
+                if line.flying.len() >= FLYING || (line.bytes > BYTES && !line.flying.is_empty()) {
+                    return Ok(());
+                }
+                let topic = &new.envelope.topic;
+                let lane = lane_name(topic, new.envelope.scope.as_ref());
+                if serial && line.busy.contains(&lane) {
+                    return Ok(());
+                }
+                let Some(new) = line.batches[number].publications.pop_front() else { break };
+                self.send(line, number, lane, new).await?;
+            }
+        }
+        line.answer();
+        Ok(())
+    }
+
+    async fn send(
+        &mut self,
+        line: &mut Line,
+        number: usize,
+        lane: String,
+        new: Publication,
+    ) -> std::result::Result<(), Failure> {
+        let batch = &mut line.batches[number];
+        let slot = batch.published.len() - batch.publications.len() - 1;
+        let key = new.key;
+        let live = line.view.retention.of(&new.envelope.topic).is_live();
+        let data = new.envelope.data.len();
+        let max = self.shared.config.max_payload.min(line.session.max_payload);
+        let tries_again =
+            !live && self.before.get(&key.node).is_some_and(|last| key.counter <= *last);
+        if tries_again {
+            // The server forgets over a restart what it has trimmed: the log itself is asked.
+            if let Some(seq) = self.stored_before(line, &lane, &new).await? {
+                let position = Position::new(line.view.lineage.epoch, seq);
+                line.give(number, slot, Published::Duplicate(position));
+                return Ok(());
+            }
+        }
+        let id = message_id(&lane, new.envelope.id.as_ref(), key);
+        let given = new.envelope.id.is_some().then(|| new.clone());
+        let record = new.into_record(Instant::now());
+        let (subject, headers, payload) = if live {
+            (format!("{}{lane}", self.shared.names.live()), None, wire::encode(&record))
+        } else {
+            self.last = self.last.max(self.shared.clock.now());
+            let mut headers = HeaderMap::new();
+            headers.insert("Nats-Msg-Id", id.as_str());
+            let body = body::encode(self.last, line.view.lineage.epoch, &record);
+            (format!("{}{lane}", line.view.prefix), Some(headers), body)
+        };
+        let size = payload.len() + subject.len() * 2 + id.len() + AROUND;
+        let largest = line.view.limits.largest.unwrap_or(usize::MAX).min(line.session.max_payload);
+        if data > max || size > largest {
+            let max = max.min(largest.saturating_sub(size - data));
+            line.give(number, slot, Published::Rejected(Rejection::TooLarge { size: data, max }));
+            return Ok(());
+        }
+        let reply =
+            format!("{}.{}", line.inbox, line.first + crate::number::count(line.flying.len()));
+        // Before it leaves: what the log gives out from now on may lie above.
+        let reached = self.shared.reached.load(Ordering::Acquire);
+        let writer = &line.session.writer;
+        match headers {
+            Some(headers) => {
+                writer.publish_with_reply_and_headers(subject, reply, headers, payload).await?;
+            }
+            None => {
+                writer.publish(subject, payload).await?;
+                // Comes back behind it: the server has taken it.
+                writer.publish(reply, Bytes::new()).await?;
+            }
+        }
+        let sent = self.sent.entry(key.node).or_default();
+        *sent = (*sent).max(key.counter);
+        line.batches[number].begun = true;
+        line.bytes += size;
+        line.busy.insert(lane.clone());
+        line.flying.push_back(Some(Flying {
+            batch: line.first_batch + crate::number::count(number),
+            slot,
+            size,
+            lane,
+            given,
+            live,
+            reached,
+            left: Instant::now(),
+        }));
+        Ok(())
+    }
+
+    /// Whether a publication that is sent again is in the log: it, or a later one of its node in the
+    /// same lane, which was stored behind it.
+    async fn stored_before(
+        &self,
+        line: &Line,
+        lane: &str,
+        new: &Publication,
+    ) -> std::result::Result<Option<u64>, Failure> {
+        let state = self.shared.look(&line.session).await?;
+        let (mut itself, mut first, mut later) = (None, None, false);
+        page::in_lane(&self.shared, &line.session, &state, lane, false, |found| {
+            first.get_or_insert(found.seq);
+            let record = Body::parse(found.payload).and_then(|body| body.record().ok());
+            let Some(origin) = record.map(|record| record.origin) else { return };
+            if origin == new.key {
+                itself = Some(found.seq);
+            }
+            later |= origin.node == new.key.node && origin.counter > new.key.counter;
+        })
+        .await?;
+        // Trimmed: it stood before the first that is left.
+        Ok(itself.or_else(|| first.filter(|_| later).map(|first| first - 1)))
+    }
+
+    /// Takes an acknowledgement.
+    async fn landed(&self, line: &mut Line, ack: &Message) -> std::result::Result<(), Failure> {
+        let number = ack.subject.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
+        let at = number.and_then(|number| usize::try_from(number.checked_sub(line.first)?).ok());
+        let Some(flying) = at.and_then(|at| line.flying.get_mut(at)?.take()) else {
+            return Ok(());
+        };
+        while matches!(line.flying.front(), Some(None)) {
+            line.flying.pop_front();
+            line.first += 1;
+        }
+        line.bytes -= flying.size;
+        line.busy.remove(&flying.lane);
+        let number = usize::try_from(flying.batch - line.first_batch).unwrap_or(usize::MAX);
+        if flying.live {
+            line.give(number, flying.slot, Published::Live);
+            line.answer();
+            return Ok(());
+        }
+        let epoch = line.view.lineage.epoch;
+        let published = match Ack::read(ack) {
+            Ok(Ack { seq, duplicate: false, .. }) => {
+                if seq <= flying.reached {
+                    // The log was cut back under this link, by hand: it is another one now.
+                    line.session.settled.store(false, Ordering::Release);
+                    return Err(Failure::of_link("the log lost its end").in_doubt());
+                }
+                self.shared.note_reached(seq);
+                Published::Stored(Position::new(epoch, seq))
+            }
+            Ok(Ack { seq, .. }) => {
+                let position = Position::new(epoch, seq);
+                match flying.given {
+                    Some(new) if !self.is_same(line, seq, &new).await? => {
+                        let Some(id) = new.envelope.id else { return Ok(()) };
+                        Published::Rejected(Rejection::IdConflict { id, position })
+                    }
+                    _ => Published::Duplicate(position),
+                }
+            }
+            Err(failure) => {
+                // The others go on: nothing of this one was stored.
+                if failure.absent {
+                    line.session.settled.store(false, Ordering::Release);
+                }
+                if let Some(batch) = line.batches.get_mut(number) {
+                    batch.failure.get_or_insert(failure);
+                    batch.open -= 1;
+                }
+                line.answer();
+                return Ok(());
+            }
+        };
+        line.give(number, flying.slot, published);
+        line.answer();
+        Ok(())
+    }
+
+    /// Whether what the log has under an id is this message.
+    async fn is_same(
+        &self,
+        line: &Line,
+        seq: u64,
+        new: &Publication,
+    ) -> std::result::Result<bool, Failure> {
+        let Some(entry) = page::at(&self.shared, &line.session, seq).await? else {
+            // It was trimmed, and nobody can tell any more.
+            return Ok(true);
+        };
+        let (old, new_one) = (&entry.record, &new.envelope);
+        let same = old.envelope.data == new_one.data && old.envelope.event == new_one.event;
+        Ok(old.origin == new.key || same)
+    }
+}
+
+impl Line {
+    fn has_room(&self) -> bool {
+        self.flying.len() < FLYING
+            && self.bytes <= BYTES
+            && self.batches.back().is_none_or(|batch| batch.publications.is_empty())
+    }
+
+    fn deadline(&self, timeout: std::time::Duration) -> Instant {
+        let oldest = self.flying.iter().flatten().next();
+        oldest.map_or_else(
+            || Instant::now() + std::time::Duration::from_secs(3600),
+            |f| f.left + timeout,
+        )
+    }
+
+    fn give(&mut self, number: usize, slot: usize, published: Published) {
+        let Some(batch) = self.batches.get_mut(number) else { return };
+        if batch.published[slot].replace(published).is_none() {
+            batch.open -= 1;
+        }
+    }
+
+    /// Answers the batches at the front that are done.
+    fn answer(&mut self) {
+        while self
+            .batches
+            .front()
+            .is_some_and(|batch| batch.open == 0 && batch.publications.is_empty())
+        {
+            let Some(batch) = self.batches.pop_front() else { return };
+            self.first_batch += 1;
+            batch.answer(None);
+        }
+    }
+
+    /// Everything that has no answer yet gets this one.
+    fn fail(&mut self, failure: &Failure) {
+        self.session.notice(failure);
+        for batch in self.batches.drain(..) {
+            batch.answer(Some(failure));
+        }
+    }
+}
+
+impl Batch {
+    fn answer(self, failure: Option<&Failure>) {
+        let stored = self
+            .published
+            .iter()
+            .any(|published| matches!(published, Some(Published::Stored(_) | Published::Live)));
+        let failure = match (self.failure, failure) {
+            // A part of it is stored: sent again, that part is a duplicate.
+            (Some(failure), _) if stored => Some(failure.in_doubt()),
+            (Some(failure), _) => Some(failure),
+            (None, Some(_)) if self.open == 0 => None,
+            (None, Some(failure)) if self.begun => Some(failure.clone().in_doubt()),
+            (None, failure) => failure.cloned().map(Failure::undone),
+        };
+        let answer = match failure {
+            Some(failure) => Err(failure.to_write_error()),
+            None => Ok(self.published.into_iter().flatten().collect()),
+        };
+        // Who does not wait any more needs no answer.
+        let _ = self.reply.send(answer);
+    }
+}

@@ -1,0 +1,202 @@
+//! What comes in on the feed's connection, on its way to the node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures_util::StreamExt as _;
+use futures_util::stream::ReadyChunks;
+use tavern_backend::{FeedEvent, LiveMessage, Position, wire};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::body::{self, Body};
+use crate::index::Seen;
+use crate::log::View;
+use crate::meta::Meta;
+use crate::shared::Shared;
+
+/// Pushes taken apart at once.
+const AT_ONCE: usize = 1024;
+/// Between two complaints of being behind.
+const COMPLAINTS: Duration = Duration::from_secs(10);
+
+/// Something that happened to the link.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    Lost(Arc<str>),
+    /// It is back; what is pushed from now on comes from here.
+    Restored(Position, Subscriber),
+}
+
+/// Takes pushes apart and hands them to the node.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    shared: Arc<Shared>,
+    link: mpsc::Receiver<Inbound>,
+    pushes: Option<ReadyChunks<Subscriber>>,
+    feed: mpsc::Sender<Vec<FeedEvent>>,
+    /// Events that found no room since that was said last.
+    dropped: AtomicU64,
+    complained: Option<Instant>,
+}
+
+impl Decoder {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        link: mpsc::Receiver<Inbound>,
+        feed: mpsc::Sender<Vec<FeedEvent>>,
+    ) -> Self {
+        Self { shared, link, pushes: None, feed, dropped: AtomicU64::new(0), complained: None }
+    }
+
+    pub(crate) async fn run(mut self, token: CancellationToken) {
+        loop {
+            let pushes = self.pushes.as_mut();
+            let next = async move {
+                match pushes {
+                    Some(pushes) => pushes.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = token.cancelled() => return,
+                inbound = self.link.recv() => {
+                    let event = match inbound {
+                        None => return,
+                        Some(Inbound::Lost(reason)) => {
+                            self.pushes = None;
+                            FeedEvent::LinkLost { reason }
+                        }
+                        Some(Inbound::Restored(head, pushes)) => {
+                            self.pushes = Some(pushes.ready_chunks(AT_ONCE));
+                            FeedEvent::LinkRestored { head }
+                        }
+                    };
+                    tokio::select! {
+                        // Nobody reads a feed that was dropped.
+                        _ = self.feed.send(vec![event]) => {}
+                        () = token.cancelled() => return,
+                    }
+                }
+                messages = next => match messages {
+                    Some(messages) => self.take(messages),
+                    // The link says so, too.
+                    None => self.pushes = None,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, messages: Vec<Message>) {
+        let mut events = Vec::with_capacity(messages.len());
+        let mut view = self.shared.view();
+        for message in messages {
+            let Some(rest) = message.subject.strip_prefix(self.shared.names.feed()) else {
+                continue;
+            };
+            if let Some(rest) = rest.strip_prefix("log.") {
+                if let Some(view) = &view
+                    && let Some((log, name)) = rest.split_once('.')
+                    && log == view.meta.log
+                {
+                    self.entry(view, name, &message, &mut events);
+                }
+            } else if rest.starts_with("live.") {
+                events.extend(self.live(&message));
+            } else if rest == "meta" {
+                self.meta(view.as_deref(), &message);
+                view = self.shared.view();
+            }
+        }
+        let count = crate::number::count(events.len());
+        if count > 0 && self.feed.try_send(events).is_err() {
+            // The node is behind, or gone. What is missing is found by counting.
+            self.dropped.fetch_add(count, Ordering::Relaxed);
+            self.complain();
+        }
+    }
+
+    fn entry(&self, view: &View, name: &str, message: &Message, events: &mut Vec<FeedEvent>) {
+        let Some(seq) = sequence(message) else { return };
+        let body = Body::parse(message.payload.clone());
+        if let Some(body) = &body {
+            let lineage = &view.lineage;
+            let known = body.epoch == lineage.epoch
+                || lineage.forks.iter().any(|fork| fork.parent == body.epoch);
+            if !known {
+                // A newer epoch than this node knows of: whoever reads what is missing learns it.
+                return;
+            }
+        }
+        self.shared.note_reached(seq);
+        let lane = {
+            let mut index = self.shared.index();
+            let Some(index) = index.as_mut() else { return };
+            let time = body.as_ref().map_or_else(|| self.shared.clock.now(), |body| body.appended);
+            index.pushed(Seen { seq, name, time });
+            index.lane(name)
+        };
+        let epoch = view.lineage.epoch;
+        let wanted = lane.as_ref().is_none_or(|lane| {
+            let interest = self.shared.interest.read();
+            interest.unwrap_or_else(std::sync::PoisonError::into_inner).matches(&lane.topic)
+        });
+        if wanted {
+            let position = Position::new(epoch, seq);
+            events.push(body::event(position, lane.as_deref(), message.payload.clone()));
+            return;
+        }
+        match events.last_mut() {
+            Some(FeedEvent::Skip { epoch: last, to, .. }) if *last == epoch && *to + 1 == seq => {
+                *to = seq;
+            }
+            _ => events.push(FeedEvent::Skip { epoch, from: seq, to: seq }),
+        }
+    }
+
+    fn live(&self, message: &Message) -> Option<FeedEvent> {
+        let record = wire::decode(message.payload.clone()).ok()?;
+        let (origin, envelope) = (record.origin, record.envelope);
+        let interest = self.shared.interest.read();
+        let wanted =
+            interest.unwrap_or_else(std::sync::PoisonError::into_inner).matches(&envelope.topic);
+        (wanted && origin.node != self.shared.node)
+            .then_some(FeedEvent::Live(LiveMessage { origin, envelope }))
+    }
+
+    /// The log says something new of itself.
+    fn meta(&self, view: Option<&View>, message: &Message) {
+        let (Some(view), Some(revision)) = (view, sequence(message)) else { return };
+        let next = Meta::parse(&message.payload)
+            .and_then(|meta| self.shared.view_of(revision, meta, view.limits.clone()));
+        match next {
+            // Another log is looked at first: its stream is another one, too.
+            Ok(next) if next.is_same_log(view) => {
+                let head = next.lineage.forks.first().map_or(0, |fork| fork.at);
+                let next = Arc::new(next);
+                self.shared.set_view(&next, head.max(view.meta.horizon));
+            }
+            Ok(_) => {}
+            Err(failure) => tracing::error!(reason = %failure.reason, "the log cannot be followed"),
+        }
+    }
+
+    /// Says, now and then, that this node is behind.
+    fn complain(&mut self) {
+        let lately = self.complained.is_some_and(|last| last.elapsed() < COMPLAINTS);
+        if lately || self.feed.is_closed() {
+            return;
+        }
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        self.complained = Some(Instant::now());
+        tracing::warn!(dropped, "this node is behind: pushes found no room, and are read instead");
+    }
+}
+
+fn sequence(message: &Message) -> Option<u64> {
+    message.headers.as_ref()?.get("Nats-Sequence")?.as_str().parse().ok()
+}

@@ -1,0 +1,163 @@
+//! Goes through the stored messages of a stream, with a consumer that lives as long.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde_json::json;
+use tavern_backend::LogTime;
+use tokio::time::Instant;
+
+use crate::api::{Api, Which};
+use crate::failure::Failure;
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Messages asked for at once.
+const BATCH: usize = 1000;
+/// The wait for a server that has not got as far as the leader says it is.
+const BEHIND: Duration = Duration::from_millis(5);
+
+/// What to go through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) from: u64,
+    /// The last one. It was given out: who reads does not wait for what is still to come.
+    pub(crate) to: u64,
+    /// Of this subject only.
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) headers_only: bool,
+}
+
+/// A message on the way.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) seq: u64,
+    pub(crate) subject: String,
+    /// The server's stamp.
+    pub(crate) time: LogTime,
+    /// Its `Nats-Msg-Id`.
+    pub(crate) id: Option<String>,
+    pub(crate) payload: Bytes,
+}
+
+impl Range<'_> {
+    /// Hands over what is stored of it, by seq, until `each` has enough. What was not handed over
+    /// then is not stored, on the word of the stream's leader.
+    pub(crate) async fn scan(
+        self,
+        api: &Api,
+        mut each: impl FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<()> {
+        if self.from > self.to {
+            return Ok(());
+        }
+        let (name, _) =
+            api.create_consumer(self.stream, self.from, self.subject, self.headers_only).await?;
+        let scanned = self.with_consumer(api, &name, &mut each).await;
+        // One that could not be deleted ends by itself.
+        if let Err(failure) = api.delete_consumer(self.stream, &name).await {
+            tracing::debug!(reason = %failure.reason, "a consumer is left to end by itself");
+        }
+        scanned
+    }
+
+    async fn with_consumer(
+        self,
+        api: &Api,
+        name: &str,
+        each: &mut impl FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let inbox = api.client.new_inbox();
+        let mut answers = api.client.subscribe(inbox.clone()).await?;
+        let deadline = Instant::now() + api.timeout * 4;
+        let mut next = self.from;
+        loop {
+            let want = usize::try_from(self.to - next + 1).unwrap_or(BATCH).min(BATCH);
+            let body = json!({ "batch": want, "no_wait": true }).to_string();
+            let subject = api.next_of(self.stream, name);
+            api.client.publish_with_reply(subject, inbox.clone(), body.into()).await?;
+            let ended = self.batch(api, &mut answers, want, &mut next, each).await?;
+            if ended || next > self.to {
+                return Ok(());
+            }
+            // There is no more where this consumer is: the leader knows whether that is all.
+            let which = self.subject.map_or(Which::From(next), |of| Which::FromOf(next, of));
+            match api.get(self.stream, which).await? {
+                Some(more) if more.seq <= self.to => {}
+                _ => return Ok(()),
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::new("a replica of the stream stays behind its leader"));
+            }
+            tokio::time::sleep(BEHIND).await;
+        }
+    }
+
+    /// Takes the answers to one request. Returns whether there is enough.
+    async fn batch(
+        self,
+        api: &Api,
+        answers: &mut Subscriber,
+        want: usize,
+        next: &mut u64,
+        each: &mut impl FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        for _ in 0..want {
+            let answer = tokio::time::timeout(api.timeout, answers.next()).await;
+            let message = match answer {
+                Err(_) => return Err(Failure::of_link("the server does not answer in time")),
+                Ok(None) => return Err(Failure::of_link(crate::connect::LOST)),
+                Ok(Some(message)) => message,
+            };
+            if let Some(status) = message.status {
+                return match status.as_u16() {
+                    // There are no more messages now.
+                    404 | 408 => Ok(false),
+                    503 => Err(Failure::nobody()),
+                    code => Err(Failure::new(format!(
+                        "the server ends a read: {} ({code})",
+                        message.description.as_deref().unwrap_or("no reason is given")
+                    ))),
+                };
+            }
+            let Some(found) = Found::new(message) else {
+                return Err(Failure::strange("CONSUMER.MSG.NEXT"));
+            };
+            let seq = found.seq;
+            if seq > self.to {
+                return Ok(true);
+            }
+            *next = seq + 1;
+            if each(found).is_break() || seq == self.to {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Found {
+    /// Where a message comes from stands in the subject for its acknowledgement, from the end:
+    /// pending, time, consumer's seq, stream's seq.
+    fn new(message: Message) -> Option<Self> {
+        let reply = message.reply?;
+        // `$JS.ACK.stream.consumer.delivered.seq.count.time.pending`, or with a domain and an
+        // account's hash before the stream, and a token at the end.
+        let tokens = reply.split('.').collect::<Vec<_>>();
+        let at = if tokens.len() == 9 { 5 } else { 7 };
+        let seq = tokens.get(at)?.parse().ok()?;
+        let nanos = tokens.get(at + 2)?.parse::<i64>().ok()?;
+        let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
+        Some(Self {
+            seq,
+            subject: message.subject.to_string(),
+            time: LogTime::from_millis(nanos / 1_000_000),
+            id: id.map(|id| id.as_str().to_owned()),
+            payload: message.payload,
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! What the parts of a backend have in common.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use async_nats::Client;
+use tavern_backend::{Error, FilterSet, HealthCell, NodeId, Result};
+use tokio::sync::watch;
+
+use crate::api::Api;
+use crate::clock::Clock;
+use crate::config::NatsConfig;
+use crate::connect::{Connector, Ending, Server};
+use crate::failure::Failure;
+use crate::index::Index;
+use crate::log::View;
+use crate::names::Names;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: NatsConfig,
+    pub(crate) names: Names,
+    pub(crate) node: NodeId,
+    pub(crate) connector: Connector,
+    pub(crate) health: HealthCell,
+    pub(crate) clock: Clock,
+    /// What this node wants to hear. Held for a look or a change only.
+    pub(crate) interest: RwLock<FilterSet>,
+    /// The link as it is now; nothing while there is none.
+    pub(crate) session: watch::Sender<Option<Arc<Session>>>,
+    /// What is known of the log. Guards the pointer only.
+    view: Mutex<Option<Arc<View>>>,
+    /// What lies where in it; nothing until the log was looked at. Never held across an await.
+    index: Mutex<Option<Index>>,
+    /// One scan at a time; who waited finds what it brought.
+    pub(crate) scanning: tokio::sync::Mutex<()>,
+    /// The last seq that is known to have been given out in the current epoch.
+    pub(crate) reached: AtomicU64,
+}
+
+/// The connections to one server, from the link's coming up to its loss.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Publishes.
+    pub(crate) writer: Client,
+    /// Asks. Publishes and reads have connections of their own: a message that is too large, or a
+    /// reader that is too slow, costs the connection.
+    pub(crate) api: Api,
+    pub(crate) server: Server,
+    /// The largest message of the server, headers and all.
+    pub(crate) max_payload: usize,
+    pub(crate) ending: Arc<Ending>,
+    /// The servers that hold the log, and their ids as far as known.
+    pub(crate) servers: Mutex<BTreeMap<String, Option<String>>>,
+    /// Whether the log was found to be the one it was, or made another, over this link.
+    pub(crate) settled: AtomicBool,
+}
+
+impl Session {
+    /// Looks at a failure: one of the link ends the session.
+    pub(crate) fn notice(&self, failure: &Failure) {
+        if failure.link {
+            self.ending.end(&failure.reason);
+        }
+    }
+
+    pub(crate) fn servers(&self) -> BTreeMap<String, Option<String>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_servers(&self, servers: BTreeMap<String, Option<String>>) {
+        *self.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(config: NatsConfig, node: NodeId, connector: Connector) -> Self {
+        Self {
+            names: Names::new(&config.namespace),
+            config,
+            node,
+            connector,
+            health: HealthCell::down("not connected yet"),
+            clock: Clock::default(),
+            interest: RwLock::default(),
+            session: watch::Sender::new(None),
+            view: Mutex::default(),
+            index: Mutex::default(),
+            scanning: tokio::sync::Mutex::default(),
+            reached: AtomicU64::new(0),
+        }
+    }
+
+    /// The link, if there is one.
+    pub(crate) fn session(&self) -> Result<Arc<Session>> {
+        if let Some(session) = self.session.borrow().as_ref() {
+            return Ok(Arc::clone(session));
+        }
+        let health = self.health.watch().get();
+        if health.closed {
+            return Err(Error::Closed);
+        }
+        Err(Error::unavailable(health.reason.as_deref().unwrap_or("not connected")))
+    }
+
+    pub(crate) fn view(&self) -> Option<Arc<View>> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn index(&self) -> MutexGuard<'_, Option<Index>> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what was learnt of the log, unless something newer is known. `head` is where it stood.
+    pub(crate) fn set_view(&self, next: &Arc<View>, head: u64) {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = view.as_ref();
+        if let Some(old) = old
+            && old.is_same_log(next)
+            && (old.revision > next.revision || **old == **next)
+        {
+            return;
+        }
+        let same_log = old.is_some_and(|old| old.is_same_log(next));
+        let same_epoch = same_log && old.is_some_and(|o| o.lineage.epoch == next.lineage.epoch);
+        let mut index = self.index();
+        let high = index.as_ref().map_or(0, Index::high);
+        // What an index knows of entries that are cut off would be wrong.
+        let cut = !same_epoch && next.lineage.forks.first().is_none_or(|fork| fork.at < high);
+        let same_rules = old.is_some_and(|old| {
+            old.retention.same_rules(&next.retention) && old.limits == next.limits
+        });
+        if !same_log || cut || !same_rules || index.is_none() {
+            let (retention, limits) = (Arc::clone(&next.retention), next.limits.clone());
+            *index = Some(Index::new(head, retention, limits));
+        }
+        if !same_epoch {
+            self.reached.store(0, Ordering::Release);
+        }
+        *view = Some(Arc::clone(next));
+    }
+
+    /// The log has given out this seq.
+    pub(crate) fn note_reached(&self, seq: u64) {
+        self.reached.fetch_max(seq, Ordering::AcqRel);
+    }
+}
