@@ -78,6 +78,9 @@ impl NatsCluster {
         let mut known = HashMap::new();
         for server in self.running() {
             server.is_healthy().await?;
+            if !server.options().jetstream {
+                continue;
+            }
             for group in server.groups().await? {
                 let unready = || io::Error::other(format!("{}: {group:?}", server.name));
                 let leader = group.leader.clone().ok_or_else(unready)?;

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tavern_testkit::engine::{NatsCluster, NatsFlavor, NatsServer};
 
-use super::{FLAVORS, fill, tail};
+use super::{FLAVORS, burst, fill, tail};
 
 /// A cluster of three, and a stream that all of them have.
 async fn three(flavor: NatsFlavor) -> NatsCluster {
@@ -64,10 +64,8 @@ async fn leaders_are_lost(flavor: NatsFlavor) {
     fill(cluster.server(new), 10).await;
     cluster.start_again(dead).await.unwrap();
     assert_eq!(cluster.stream_leader("S").await.unwrap(), new, "{flavor:?}");
-    // What it missed it has, by its own account.
-    let jsz = cluster.server(dead).http("/jsz?streams=true").await.unwrap();
-    let state = &jsz["account_details"][0]["stream_detail"][0]["state"];
-    assert_eq!(state["last_seq"], 20, "{flavor:?}: {jsz}");
+    // What it missed it has.
+    assert_eq!(own_tail(cluster.server(dead)).await, 20, "{flavor:?}");
 }
 
 #[tokio::test]
@@ -77,25 +75,32 @@ async fn a_cluster_goes_back_to_a_checkpoint() {
 
 async fn clusters_go_back(flavor: NatsFlavor) {
     let cluster = three(flavor).await;
-    let mut client = cluster.server(1).connect().await.unwrap();
-    client.subscribe("s.>").await.unwrap();
-    fill(cluster.server(0), 100).await;
-    cluster.checkpoint().await.unwrap();
-    fill(cluster.server(0), 50).await;
-    for _ in 0..150 {
-        client.next().await.unwrap();
-    }
-    client.flush().await.unwrap();
+    let mut conn = cluster.server(1).connect().await.unwrap();
+    let inbox = conn.subscribe("answers.>").await.unwrap();
+    let before = burst(&mut conn, inbox, 300).await;
+    let (saved, after) = tokio::join!(cluster.checkpoint(), burst(&mut conn, inbox, 3_000));
+    saved.unwrap();
+    fill(cluster.server(0), 10).await;
+    conn.flush().await.unwrap();
     cluster.rewind().await.unwrap();
+    let (messages, last) = tail(cluster.server(0)).await;
+    assert_eq!(messages, last, "{flavor:?}");
+    assert!((before..=after).contains(&last), "{flavor:?}: {before} {last} {after}");
     for server in cluster.servers() {
-        assert_eq!(tail(server).await, (100, 100), "{flavor:?}");
+        assert_eq!(own_tail(server).await, last, "{flavor:?}");
     }
     fill(cluster.server(2), 1).await;
-    assert_eq!(tail(cluster.server(0)).await, (101, 101), "{flavor:?}");
+    assert_eq!(tail(cluster.server(0)).await, (last + 1, last + 1), "{flavor:?}");
+}
+
+/// The number of the last message that this server has, by its own account.
+async fn own_tail(server: &NatsServer) -> u64 {
+    let jsz = server.http("/jsz?streams=true").await.unwrap();
+    jsz["account_details"][0]["stream_detail"][0]["state"]["last_seq"].as_u64().unwrap()
 }
 
 #[tokio::test]
-async fn one_of_three_starts_alone_and_is_not_enough() {
+async fn one_of_three_starts_without_the_others() {
     join_all(FLAVORS.map(one_starts_alone)).await;
 }
 
@@ -105,5 +110,7 @@ async fn one_starts_alone(flavor: NatsFlavor) {
         cluster.kill(n).await.unwrap();
     }
     cluster.server(0).start_again().await.unwrap();
-    assert!(cluster.server(0).http("/healthz").await.is_err(), "{flavor:?}: it is");
+    let running = [0, 1, 2].map(|n| cluster.server(n).is_running());
+    assert_eq!(running, [true, false, false], "{flavor:?}");
+    cluster.server(0).connect().await.unwrap();
 }
