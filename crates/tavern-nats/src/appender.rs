@@ -25,6 +25,7 @@ use crate::failure::Failure;
 use crate::log::View;
 use crate::names::{lane_name, message_id};
 use crate::page;
+use crate::resent::Kept;
 use crate::shared::{Session, Shared};
 
 /// Messages on their way at most.
@@ -97,6 +98,8 @@ struct Line {
     first_batch: u64,
     /// Where several servers hold the log: topics with a message on its way.
     busy: HashSet<String>,
+    /// Lanes of which something is sent again.
+    resent: HashMap<String, Kept>,
 }
 
 impl Appender {
@@ -216,6 +219,7 @@ impl Appender {
             batches: VecDeque::new(),
             first_batch: 0,
             busy: HashSet::new(),
+            resent: HashMap::new(),
         })
     }
 
@@ -302,6 +306,9 @@ impl Appender {
                 line.give(number, slot, Published::Duplicate(position));
                 return Ok(());
             }
+        } else {
+            // What is sent again comes before what is new.
+            line.resent.remove(&lane);
         }
         let id = message_id(&lane, new.envelope.id.as_ref(), key);
         let given = new.envelope.id.is_some().then(|| new.clone());
@@ -355,28 +362,26 @@ impl Appender {
         Ok(())
     }
 
-    /// Whether a publication that is sent again is in the log: it, or a later one of its node in the
-    /// same lane, which was stored behind it.
+    /// Where a publication that is sent again is in the log, if it was stored.
     async fn stored_before(
         &self,
-        line: &Line,
+        line: &mut Line,
         lane: &str,
         new: &Publication,
     ) -> std::result::Result<Option<u64>, Failure> {
-        let state = self.shared.look(&line.session).await?;
-        let (mut itself, mut first, mut later) = (None, None, false);
-        page::in_lane(&self.shared, &line.session, &state, lane, false, |found| {
-            first.get_or_insert(found.seq);
-            let record = Body::parse(found.payload).and_then(|body| body.record().ok());
-            let Some(origin) = record.map(|record| record.origin) else { return };
-            if origin == new.key {
-                itself = Some(found.seq);
-            }
-            later |= origin.node == new.key.node && origin.counter > new.key.counter;
-        })
-        .await?;
-        // Trimmed: it stood before the first that is left.
-        Ok(itself.or_else(|| first.filter(|_| later).map(|first| first - 1)))
+        if !line.resent.contains_key(lane) {
+            let state = self.shared.look(&line.session).await?;
+            let mut kept = Kept::default();
+            page::in_lane(&self.shared, &line.session, &state, lane, false, |found| {
+                let record = Body::parse(found.payload).and_then(|body| body.record().ok());
+                let key = record.map(|record| record.origin);
+                kept.push(found.seq, key.filter(|key| self.before.contains_key(&key.node)));
+            })
+            .await?;
+            line.resent.insert(lane.to_owned(), kept);
+        }
+        let kept = line.resent.get(lane);
+        Ok(kept.and_then(|kept| kept.stored(new.key, &line.view.limits)))
     }
 
     /// Takes an acknowledgement.

@@ -48,6 +48,7 @@ mod meta;
 mod names;
 mod number;
 mod page;
+mod resent;
 mod scan;
 mod shared;
 mod stream;

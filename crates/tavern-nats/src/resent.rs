@@ -1,0 +1,54 @@
+//! What the log has of a lane, for publications that are sent again: the server forgets over a
+//! restart what it has trimmed.
+
+use std::collections::HashMap;
+
+use tavern_backend::{NodeId, Origin};
+
+use crate::stream::Limits;
+
+/// One lane, as it was when its first publication was sent again over a link. Whoever publishes
+/// here has sent nothing into it since but what is sent again, too.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// The entries of the nodes that publish here.
+    ours: HashMap<Origin, u64>,
+    /// The lowest counter of each of them.
+    lowest: HashMap<NodeId, u64>,
+    /// The first seq that is left.
+    first: u64,
+    count: u64,
+}
+
+impl Kept {
+    /// Takes the lane's entries, by seq. Of one that cannot be read nothing but its seq is known.
+    pub(crate) fn push(&mut self, seq: u64, key: Option<Origin>) {
+        if self.count == 0 {
+            self.first = seq;
+        }
+        self.count += 1;
+        if let Some(key) = key {
+            self.ours.insert(key, seq);
+            let lowest = self.lowest.entry(key.node).or_insert(key.counter);
+            *lowest = key.counter.min(*lowest);
+        }
+    }
+
+    /// Where a publication that is sent again was stored, if it was: it is there, or it was trimmed.
+    ///
+    /// It was trimmed only if the lane is full, a later one of its node is left and no earlier one.
+    /// That a later one is there says little otherwise: callers that publish at once take their
+    /// places in another order than their keys, and one may have been refused.
+    pub(crate) fn stored(&self, key: Origin, limits: &Limits) -> Option<u64> {
+        if let Some(seq) = self.ours.get(&key) {
+            return Some(*seq);
+        }
+        let full = limits.per_subject.is_some_and(|limit| self.count >= limit);
+        let trims = full || !limits.closed;
+        let later_only = self.lowest.get(&key.node).is_some_and(|lowest| *lowest > key.counter);
+        (trims && later_only).then(|| self.first - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

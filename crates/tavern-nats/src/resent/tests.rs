@@ -1,0 +1,41 @@
+use tavern_backend::{NodeId, Origin};
+
+use super::*;
+
+fn key(node: u64, counter: u64) -> Origin {
+    Origin { node: NodeId::from_u64(node), counter }
+}
+
+fn limits(per_subject: u64) -> Limits {
+    Limits { per_subject: Some(per_subject), age: None, closed: true, replicas: 1, largest: None }
+}
+
+/// Entries from seq 11 on, by the keys of node 1.
+fn kept(counters: &[u64]) -> Kept {
+    let mut kept = Kept::default();
+    for (seq, counter) in (11..).zip(counters) {
+        kept.push(seq, Some(key(1, *counter)));
+    }
+    kept
+}
+
+#[test]
+fn what_is_there_was_stored_where_it_is() {
+    assert_eq!(kept(&[4, 5, 6]).stored(key(1, 5), &limits(64)), Some(12));
+    assert_eq!(kept(&[4, 5, 6]).stored(key(2, 5), &limits(64)), None, "another node's");
+}
+
+#[test]
+fn only_a_full_lane_has_trimmed() {
+    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), &limits(3)), Some(10), "before the first");
+    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), &limits(4)), None, "there was room");
+    let open = Limits { closed: false, ..limits(64) };
+    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), &open), Some(10), "trimmed for another reason");
+}
+
+/// What was stored behind it in spite of its key says nothing.
+#[test]
+fn what_was_overtaken_was_not_stored() {
+    assert_eq!(kept(&[4, 6, 7]).stored(key(1, 5), &limits(3)), None);
+    assert_eq!(Kept::default().stored(key(1, 5), &limits(64)), None);
+}
