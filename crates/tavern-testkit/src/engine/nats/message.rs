@@ -5,7 +5,7 @@
 pub struct NatsMessage {
     /// Where it was published.
     pub subject: String,
-    /// The subscription that it came by: as [`NatsConn::subscribe`] returned it.
+    /// The subscription that it came by: as [`subscribe`](super::NatsConn::subscribe) returned it.
     pub subscription: u64,
     /// Where an answer is expected, if one is.
     pub reply: Option<String>,
