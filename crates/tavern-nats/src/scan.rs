@@ -19,6 +19,9 @@ type Result<T> = std::result::Result<T, Failure>;
 const BATCH: usize = 1000;
 /// The wait for a server that has not got as far as the leader says it is.
 const BEHIND: Duration = Duration::from_millis(5);
+/// A consumer that nobody serves for so long is gone, with the server that had it. One that was just
+/// made is not known to every server of a cluster at once.
+const GONE: Duration = Duration::from_secs(1);
 
 /// What to go through.
 #[derive(Debug, Clone, Copy)]
@@ -75,14 +78,17 @@ impl Range<'_> {
         let mut answers = api.client.subscribe(inbox.clone()).await?;
         let deadline = Instant::now() + api.timeout * 4;
         let mut next = self.from;
+        let mut served = Instant::now();
         loop {
             let want = usize::try_from(self.to - next + 1).unwrap_or(BATCH).min(BATCH);
             let body = json!({ "batch": want, "no_wait": true }).to_string();
             let subject = api.next_of(self.stream, name);
             api.client.publish_with_reply(subject, inbox.clone(), body.into()).await?;
-            let ended = self.batch(api, &mut answers, want, &mut next, each).await?;
-            if ended || next > self.to {
-                return Ok(());
+            match self.batch(api, &mut answers, want, &mut next, each).await {
+                Ok(ended) if ended || next > self.to => return Ok(()),
+                Ok(_) => served = Instant::now(),
+                Err(failure) if failure.absent && served.elapsed() < GONE => {}
+                Err(failure) => return Err(failure),
             }
             // There is no more where this consumer is: the leader knows whether that is all.
             let which = self.subject.map_or(Which::From(next), |of| Which::FromOf(next, of));

@@ -1,0 +1,4 @@
+//! Servers that are several: three that share the log.
+
+mod clustered;
+mod suite;
