@@ -1,5 +1,9 @@
 //! How long a message takes from a publisher on one node to a subscriber on another, one at a time.
 
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, Value, cmd};
 use tavern_backend::{MessageEnvelope, Payload, Topic};
 use tokio::sync::mpsc;
@@ -8,7 +12,7 @@ use tokio::time::Instant;
 use crate::figure::Figure;
 use crate::pairs::{alternate, median};
 use crate::plan::Plan;
-use crate::publish::{Kind, PAYLOAD, Store, raw};
+use crate::publish::{Kind, PAYLOAD, Store, jetstream, raw};
 use crate::report::{Section, Target};
 use crate::run::Result;
 
@@ -16,28 +20,42 @@ use crate::run::Result;
 pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     let title = format!("Publish to subscriber on another node, {PAYLOAD} B, one at a time");
     let mut section = Section::new(title, &["median", "bare engine", "ratio"]);
-    let store = Store::open(Kind::Redis).await?;
-    let server = store.server().ok_or("a Redis server is expected")?;
-    let url = server.url();
-    let (to, from) = (store.bus.clone(), store.another().await?);
-    let ours = || through_bus(&to, &from, plan.latencies);
-    let bare = || bare(&url, plan.latencies);
-    let pairs = alternate(plan.pairs, ours, bare).await?;
-    let seconds = std::time::Duration::from_secs_f64;
-    let row = [
-        Figure::Time(seconds(pairs.ours)),
-        Figure::Time(seconds(pairs.theirs)),
-        Figure::Ratio(pairs.ratio),
-    ];
-    section.row("Redis, on the bus, beside PUBLISH and SUBSCRIBE", row);
-    from.close().await?;
-    to.close().await?;
-    let target = Target {
-        what: "Redis, to a subscriber: the bare engine's time to ours",
-        wanted: Figure::Ratio(0.5),
-        reached: Figure::Ratio(1.0 / pairs.ratio),
-    };
-    Ok((section, vec![target]))
+    let mut targets = Vec::new();
+    for kind in [Kind::Redis, Kind::Nats] {
+        let store = Store::open(kind).await?;
+        let url = store.url().ok_or("a server is expected")?;
+        let (to, from) = (store.bus.clone(), store.another().await?);
+        let ours = || through_bus(&to, &from, plan.latencies);
+        let (beside, what, wanted, pairs) = if kind == Kind::Redis {
+            let pairs = alternate(plan.pairs, ours, || bare(&url, plan.latencies)).await?;
+            (
+                "PUBLISH and SUBSCRIBE",
+                "Redis, to a subscriber: the bare engine's time to ours",
+                0.5,
+                pairs,
+            )
+        } else {
+            let pairs = alternate(plan.pairs, ours, || ordered(&url, plan.latencies)).await?;
+            (
+                "an ordered consumer",
+                "NATS, to a subscriber: an ordered consumer's time to ours",
+                0.67,
+                pairs,
+            )
+        };
+        let seconds = std::time::Duration::from_secs_f64;
+        let row = [
+            Figure::Time(seconds(pairs.ours)),
+            Figure::Time(seconds(pairs.theirs)),
+            Figure::Ratio(pairs.ratio),
+        ];
+        section.row(format!("{kind}, on the bus, beside {beside}"), row);
+        from.close().await?;
+        to.close().await?;
+        let reached = Figure::Ratio(1.0 / pairs.ratio);
+        targets.push(Target { what, wanted: Figure::Ratio(wanted), reached });
+    }
+    Ok((section, targets))
 }
 
 /// The median of `count` messages, in seconds.
@@ -87,6 +105,30 @@ async fn bare(url: &str, count: usize) -> Result<f64> {
         });
         Value::extract_error(published?)?;
         times.push(received.ok_or("the subscription ended")?.as_secs_f64());
+    }
+    Ok(median(times))
+}
+
+/// The same with a publish to JetStream and an ordered consumer.
+async fn ordered(url: &str, count: usize) -> Result<f64> {
+    let (context, stream) = jetstream::open(url).await?;
+    let (_, theirs) = jetstream::open(url).await?;
+    drop(stream);
+    let config = OrderedConfig {
+        deliver_policy: DeliverPolicy::New,
+        filter_subject: "bare.latency".to_owned(),
+        ..OrderedConfig::default()
+    };
+    let mut messages = theirs.create_consumer(config).await?.messages().await?;
+    let body = Bytes::from_static(&[b'x'; PAYLOAD]);
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        let publish = async { context.publish("bare.latency", body.clone()).await?.await };
+        let (published, received) =
+            tokio::join!(publish, async { messages.next().await.map(|_| start.elapsed()) });
+        published?;
+        times.push(received.ok_or("the consumer ended")?.as_secs_f64());
     }
     Ok(median(times))
 }

@@ -1,6 +1,7 @@
 //! Publishing, beside what the bare engine does in batches of the same size.
 
 mod bare;
+pub(crate) mod jetstream;
 mod load;
 pub(crate) mod raw;
 mod store;
@@ -48,13 +49,18 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     Ok((section, targets))
 }
 
-const KINDS: [Kind; 4] =
-    [Kind::Memory, Kind::Sqlite(Durability::Normal), Kind::Sqlite(Durability::Full), Kind::Redis];
+const KINDS: [Kind; 5] = [
+    Kind::Memory,
+    Kind::Sqlite(Durability::Normal),
+    Kind::Sqlite(Durability::Full),
+    Kind::Redis,
+    Kind::Nats,
+];
 
 impl Kind {
     /// How many publish at once.
     const fn publishers(self) -> &'static [usize] {
-        if matches!(self, Self::Redis) { &[1, 64, 256] } else { &[1, 64] }
+        if matches!(self, Self::Redis | Self::Nats) { &[1, 64, 256] } else { &[1, 64] }
     }
 }
 
@@ -78,27 +84,27 @@ async fn one(plan: &Plan, kind: Kind, through: Through, publishers: usize) -> Re
         let load = Arc::clone(&load);
         async move { Ok(load.run(time).await?.rate) }
     };
-    let measured = match (kind, factor) {
-        (Kind::Sqlite(durability), Some(factor)) => {
+    let pairs = match (kind, factor, store.url()) {
+        (Kind::Sqlite(durability), Some(factor), _) => {
             let bare = || bare::insert(durability, factor, time);
-            let pairs = alternate(plan.pairs, ours, bare).await?;
-            Measured {
-                rate: pairs.ours,
-                factor: Some(factor),
-                bare: Some((pairs.theirs, pairs.ratio)),
-            }
+            Some(alternate(plan.pairs, ours, bare).await?)
         }
-        (Kind::Redis, Some(factor)) if let Some(server) = store.server() => {
-            let url = server.url();
+        (Kind::Redis, _, Some(url)) => {
             let bare = || raw::publish(&url, publishers, time);
-            let pairs = alternate(plan.pairs, ours, bare).await?;
-            Measured {
-                rate: pairs.ours,
-                factor: Some(factor),
-                bare: Some((pairs.theirs, pairs.ratio)),
-            }
+            Some(alternate(plan.pairs, ours, bare).await?)
         }
-        _ => {
+        (Kind::Nats, _, Some(url)) => {
+            let bare = || jetstream::publish(&url, publishers, time);
+            Some(alternate(plan.pairs, ours, bare).await?)
+        }
+        _ => None,
+    };
+    let measured = match pairs {
+        Some(pairs) => {
+            let bare = Some((pairs.theirs, pairs.ratio));
+            Measured { rate: pairs.ours, factor, bare }
+        }
+        None => {
             let mut rates = Vec::with_capacity(plan.pairs);
             for _ in 0..plan.pairs {
                 rates.push(ours().await?);
@@ -120,6 +126,10 @@ fn target(kind: Kind, through: Through, publishers: usize, measured: &Measured) 
                 "Redis, 256 publishers, on the bus, to pipelined XADD and PUBLISH"
             };
             (what, Figure::Ratio(0.5), Figure::Ratio(measured.bare?.1))
+        }
+        (Kind::Nats, Through::Bus) if publishers == 256 => {
+            let what = "NATS, 256 publishers, on the bus, to JetStream publishes of its driver";
+            (what, Figure::Ratio(0.8), Figure::Ratio(measured.bare?.1))
         }
         _ if publishers != 64 => return None,
         (Kind::Sqlite(Durability::Normal), Through::Broker) => {

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::Read;
 
 use tavern_backend::{Bus, MemoryBackend, MemoryConfig, Retention};
+use tavern_nats::{NatsBackend, NatsConfig};
 use tavern_redis::{RedisBackend, RedisConfig};
 use tavern_sqlite::{Durability, SqliteBackend, SqliteConfig};
-use tavern_testkit::engine::{RedisOptions, RedisServer};
+use tavern_testkit::engine::{NatsFlavor, NatsServer, RedisOptions, RedisServer};
 use tempfile::TempDir;
 
 use crate::run::Result;
@@ -19,6 +20,8 @@ pub(crate) enum Kind {
     Memory,
     Sqlite(Durability),
     Redis,
+    /// The current one.
+    Nats,
 }
 
 impl fmt::Display for Kind {
@@ -27,6 +30,7 @@ impl fmt::Display for Kind {
             Self::Memory => f.write_str("memory"),
             Self::Sqlite(durability) => write!(f, "SQLite {durability:?}"),
             Self::Redis => f.write_str("Redis"),
+            Self::Nats => f.write_str("NATS"),
         }
     }
 }
@@ -46,6 +50,8 @@ enum Again {
     Sqlite(SqliteConfig, TempDir),
     /// The server runs as long as this.
     Redis(Box<RedisConfig>, RedisServer),
+    /// The same.
+    Nats(Box<NatsConfig>, NatsServer),
 }
 
 impl Store {
@@ -80,6 +86,14 @@ impl Store {
                 let again = Again::Redis(Box::new(config), server);
                 Ok(Self { bus: Bus::new(backend), again })
             }
+            Kind::Nats => {
+                let server = NatsServer::start(NatsFlavor::Current).await?;
+                let config =
+                    NatsConfig::new("127.0.0.1", server.port()).with_retention(Some(retention));
+                let backend = NatsBackend::open(config.clone()).await?;
+                let again = Again::Nats(Box::new(config), server);
+                Ok(Self { bus: Bus::new(backend), again })
+            }
         }
     }
 
@@ -89,22 +103,27 @@ impl Store {
             Again::Memory(backend) => Ok(Bus::new(backend.fork())),
             Again::Sqlite(config, ..) => Ok(Bus::new(SqliteBackend::open(config.clone()).await?)),
             Again::Redis(config, ..) => Ok(Bus::new(RedisBackend::open((**config).clone()).await?)),
+            Again::Nats(config, ..) => Ok(Bus::new(NatsBackend::open((**config).clone()).await?)),
         }
     }
 
-    /// The server, if there is one.
-    pub(crate) fn server(&self) -> Option<&RedisServer> {
-        if let Again::Redis(_, server) = &self.again { Some(server) } else { None }
+    /// Where the server is, if there is one.
+    pub(crate) fn url(&self) -> Option<String> {
+        match &self.again {
+            Again::Memory(_) | Again::Sqlite(..) => None,
+            Again::Redis(_, server) => Some(server.url()),
+            Again::Nats(_, server) => Some(server.url()),
+        }
     }
 
     /// Commits so far; `None` for a log that has none.
     ///
     /// SQLite's own count (modulo 2^32) is `iChange` in the header of the WAL's index, which is a
     /// documented part of the file beside the database and may be read at any time. Redis counts
-    /// calls of scripts.
+    /// calls of scripts. JetStream has nothing of the kind.
     pub(crate) async fn commits(&self) -> Result<Option<u32>> {
         match &self.again {
-            Again::Memory(_) => Ok(None),
+            Again::Memory(_) | Again::Nats(..) => Ok(None),
             Again::Sqlite(_, directory) => {
                 let index = directory.path().join(FILE).with_extension("db-shm");
                 let mut header = [[0; 4]; 3];
