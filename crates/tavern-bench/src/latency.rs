@@ -111,9 +111,8 @@ async fn bare(url: &str, count: usize) -> Result<f64> {
 
 /// The same with a publish to JetStream and an ordered consumer.
 async fn ordered(url: &str, count: usize) -> Result<f64> {
-    let (context, stream) = jetstream::open(url).await?;
-    let (_, theirs) = jetstream::open(url).await?;
-    drop(stream);
+    let context = jetstream::open(url, false).await?;
+    let theirs = jetstream::open(url, false).await?.get_stream("bare").await?;
     let config = OrderedConfig {
         deliver_policy: DeliverPolicy::New,
         filter_subject: "bare.latency".to_owned(),

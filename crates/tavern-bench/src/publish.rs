@@ -31,13 +31,15 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     let mut targets = Vec::new();
     for kind in KINDS {
         for &publishers in kind.publishers() {
-            for through in [Through::Broker, Through::Bus] {
-                let name = format!("{kind}, {publishers} publishers, {through}");
+            for (through, beside) in kind.ways() {
+                let name = format!("{kind}, {publishers} publishers, {through}{beside}");
                 if !name.contains(&plan.rows) {
                     continue;
                 }
-                let measured = one(plan, kind, through, publishers).await?;
-                targets.extend(target(kind, through, publishers, &measured));
+                let measured = one(plan, kind, *through, publishers, *beside).await?;
+                if *beside == Beside::Bare {
+                    targets.extend(target(kind, *through, publishers, &measured));
+                }
                 let Measured { rate, factor, bare } = measured;
                 let ratio = bare.map_or(Figure::Nothing, |(_, ratio)| Figure::Ratio(ratio));
                 let bare = bare.map_or(Figure::Nothing, |(rate, _)| Figure::Rate(rate));
@@ -62,6 +64,32 @@ impl Kind {
     const fn publishers(self) -> &'static [usize] {
         if matches!(self, Self::Redis | Self::Nats) { &[1, 64, 256] } else { &[1, 64] }
     }
+
+    const fn ways(self) -> &'static [(Through, Beside)] {
+        const BOTH: &[(Through, Beside)] =
+            &[(Through::Broker, Beside::Bare), (Through::Bus, Beside::Bare)];
+        const ALIKE: &[(Through, Beside)] = &[BOTH[0], BOTH[1], (Through::Bus, Beside::Alike)];
+        if matches!(self, Self::Nats) { ALIKE } else { BOTH }
+    }
+}
+
+/// What the bare engine does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// It stores messages, and nothing else.
+    Bare,
+    /// The work that the same promises take: it knows what it was sent before, and hands every
+    /// message to a subscriber.
+    Alike,
+}
+
+impl std::fmt::Display for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bare => Ok(()),
+            Self::Alike => f.write_str(", beside the same work"),
+        }
+    }
 }
 
 struct Measured {
@@ -72,7 +100,13 @@ struct Measured {
     bare: Option<(f64, f64)>,
 }
 
-async fn one(plan: &Plan, kind: Kind, through: Through, publishers: usize) -> Result<Measured> {
+async fn one(
+    plan: &Plan,
+    kind: Kind,
+    through: Through,
+    publishers: usize,
+    beside: Beside,
+) -> Result<Measured> {
     let store = Store::open(kind).await?;
     let load = Arc::new(Load::new(&store, through, publishers)?);
     let time = plan.publishing;
@@ -94,7 +128,7 @@ async fn one(plan: &Plan, kind: Kind, through: Through, publishers: usize) -> Re
             Some(alternate(plan.pairs, ours, bare).await?)
         }
         (Kind::Nats, _, Some(url)) => {
-            let bare = || jetstream::publish(&url, publishers, time);
+            let bare = || jetstream::publish(&url, publishers, time, beside == Beside::Alike);
             Some(alternate(plan.pairs, ours, bare).await?)
         }
         _ => None,
