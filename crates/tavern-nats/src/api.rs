@@ -9,11 +9,14 @@ use async_nats::{Client, HeaderMap, Message, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
 
 use crate::failure::Failure;
 
@@ -59,6 +62,11 @@ pub(crate) struct Cluster {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Peer {
     pub(crate) name: String,
+    /// Whether it has what the leader has.
+    #[serde(default)]
+    pub(crate) current: bool,
+    #[serde(default)]
+    pub(crate) offline: bool,
 }
 
 /// A stored message.
@@ -113,6 +121,10 @@ enum Answer<T> {
     Done(T),
 }
 
+/// A question is put again after this: one that comes while a stream has no leader is heard by
+/// nobody, and an election takes seconds.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Another consumer, or a stream of that name with other settings, is there.
 pub(crate) const NAME_IN_USE: u32 = 10058;
 /// The last seq of the subject is another than expected.
@@ -127,13 +139,27 @@ impl Api {
         Self { client, prefix, timeout }
     }
 
-    async fn request<T: DeserializeOwned>(&self, verb: &str, body: &Value) -> Result<T> {
-        let message = self.send(verb, body).await?;
-        match serde_json::from_slice(&message.payload) {
-            Ok(Answer::Done(answer)) => Ok(answer),
-            Ok(Answer::Refused { error }) => Err(error.into()),
-            Err(_) => Err(Failure::strange(verb)),
+    /// Asks something that changes nothing, until there is an answer.
+    async fn ask<T: DeserializeOwned>(&self, verb: &str, body: &Value) -> Result<T> {
+        let mut asked = FuturesUnordered::new();
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            asked.push(self.send(verb, body));
+            let again = deadline.min(Instant::now() + AGAIN);
+            if let Ok(Some(answer)) = tokio::time::timeout_at(again, asked.next()).await {
+                return read(verb, &answer?);
+            }
+            if again >= deadline {
+                return Err(Failure::of_link(
+                    "JetStream does not answer in time: does the stream have a leader, that is, \
+                     do most of its servers run?",
+                ));
+            }
         }
+    }
+
+    async fn request<T: DeserializeOwned>(&self, verb: &str, body: &Value) -> Result<T> {
+        read(verb, &self.send(verb, body).await?)
     }
 
     async fn send(&self, verb: &str, body: &Value) -> Result<Message> {
@@ -144,7 +170,7 @@ impl Api {
 
     /// The stream as its leader has it; `None` if there is none.
     pub(crate) async fn stream(&self, name: &str) -> Result<Option<StreamInfo>> {
-        match self.request(&format!("STREAM.INFO.{name}"), &Value::Null).await {
+        match self.ask(&format!("STREAM.INFO.{name}"), &Value::Null).await {
             Ok(info) => Ok(Some(info)),
             // Without a code it is nobody who answers, which says nothing of the stream.
             Err(failure) if failure.absent && failure.code != 0 => Ok(None),
@@ -190,7 +216,7 @@ impl Api {
             Which::FromOf(seq, subject) => json!({ "seq": seq, "next_by_subj": subject }),
             Which::LastOf(subject) => json!({ "last_by_subj": subject }),
         };
-        match self.request::<Found>(&format!("STREAM.MSG.GET.{stream}"), &body).await {
+        match self.ask::<Found>(&format!("STREAM.MSG.GET.{stream}"), &body).await {
             Ok(Found { message: Raw { subject, seq, data } }) => {
                 let payload = STANDARD.decode(data).map_err(|_| Failure::strange("MSG.GET"))?;
                 Ok(Some(Stored { seq, subject, payload: payload.into() }))
@@ -255,6 +281,14 @@ impl Api {
     /// The subject on which a consumer is asked for messages.
     pub(crate) fn next_of(&self, stream: &str, consumer: &str) -> String {
         format!("{}CONSUMER.MSG.NEXT.{stream}.{consumer}", self.prefix)
+    }
+}
+
+fn read<T: DeserializeOwned>(verb: &str, message: &Message) -> Result<T> {
+    match serde_json::from_slice(&message.payload) {
+        Ok(Answer::Done(answer)) => Ok(answer),
+        Ok(Answer::Refused { error }) => Err(error.into()),
+        Err(_) => Err(Failure::strange(verb)),
     }
 }
 

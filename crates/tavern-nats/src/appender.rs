@@ -74,7 +74,8 @@ struct Flying {
     batch: u64,
     slot: usize,
     size: usize,
-    lane: String,
+    /// Where several servers hold the log: it keeps others of its lane waiting.
+    lane: Option<String>,
     /// With an id that a publisher gave: what is compared if the log has it.
     given: Option<Publication>,
     live: bool,
@@ -96,7 +97,9 @@ struct Line {
     batches: VecDeque<Batch>,
     /// The number of the first one.
     first_batch: u64,
-    /// Where several servers hold the log: topics with a message on its way.
+    /// Several servers hold the log, or its one server is reached through another.
+    serial: bool,
+    /// If so: lanes with a message on its way.
     busy: HashSet<String>,
     /// Lanes of which something is sent again.
     resent: HashMap<String, Kept>,
@@ -218,6 +221,7 @@ impl Appender {
             bytes: 0,
             batches: VecDeque::new(),
             first_batch: 0,
+            serial: true,
             busy: HashSet::new(),
             resent: HashMap::new(),
         })
@@ -265,7 +269,7 @@ impl Appender {
 
     /// Gives the connection what may leave.
     async fn fly(&mut self, line: &mut Line) -> std::result::Result<(), Failure> {
-        let serial = line.view.limits.replicas > 1 || line.session.servers().len() > 1;
+        line.serial = line.view.limits.replicas > 1 || line.session.has_peers();
         for number in 0..line.batches.len() {
             while let Some(new) = line.batches[number].publications.front() {
                 if line.flying.len() >= FLYING || (line.bytes > BYTES && !line.flying.is_empty()) {
@@ -273,7 +277,7 @@ impl Appender {
                 }
                 let topic = &new.envelope.topic;
                 let lane = lane_name(topic, new.envelope.scope.as_ref());
-                if serial && line.busy.contains(&lane) {
+                if line.serial && line.busy.contains(&lane) {
                     return Ok(());
                 }
                 let Some(new) = line.batches[number].publications.pop_front() else { break };
@@ -348,7 +352,8 @@ impl Appender {
         *sent = (*sent).max(key.counter);
         line.batches[number].begun = true;
         line.bytes += size;
-        line.busy.insert(lane.clone());
+        let lane = line.serial.then_some(lane);
+        line.busy.extend(lane.clone());
         line.flying.push_back(Some(Flying {
             batch: line.first_batch + crate::number::count(number),
             slot,
@@ -396,7 +401,9 @@ impl Appender {
             line.first += 1;
         }
         line.bytes -= flying.size;
-        line.busy.remove(&flying.lane);
+        if let Some(lane) = &flying.lane {
+            line.busy.remove(lane);
+        }
         let number = usize::try_from(flying.batch - line.first_batch).unwrap_or(usize::MAX);
         if flying.live {
             line.give(number, flying.slot, Published::Live);

@@ -88,7 +88,10 @@ impl NatsBackend {
         let mismatch = shared.settle_rules(&session).await.map_err(|f| f.into_error())?;
         let view = shared.look(&session).await.map_err(|f| f.into_error())?.view;
         let largest = view.limits.largest.unwrap_or(usize::MAX).min(session.max_payload);
-        info.max_payload = shared.config.max_payload.min(largest.saturating_sub(AROUND)).max(1);
+        // Where that would leave next to nothing, what is too large with all that is around it is
+        // only found when it is published.
+        let around = AROUND.min(largest / 2);
+        info.max_payload = shared.config.max_payload.min(largest - around).max(1);
         info.durability = match (view.limits.replicas, shared.config.storage) {
             (0 | 1, Storage::File) => {
                 "one server's files: a crash of the server loses nothing, one of its machine the \

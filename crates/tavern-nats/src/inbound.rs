@@ -16,6 +16,7 @@ use crate::body::{self, Body};
 use crate::index::Seen;
 use crate::log::View;
 use crate::meta::Meta;
+use crate::names::parse_lane;
 use crate::shared::Shared;
 
 /// Pushes taken apart at once.
@@ -101,9 +102,12 @@ impl Decoder {
             if let Some(rest) = rest.strip_prefix("log.") {
                 if let Some(view) = &view
                     && let Some((log, name)) = rest.split_once('.')
-                    && log == view.meta.log
                 {
-                    self.entry(view, name, &message, &mut events);
+                    if log == view.meta.log {
+                        self.entry(view, name, &message, &mut events);
+                    } else {
+                        events.extend(self.of_another_log(name, &message));
+                    }
                 }
             } else if rest.starts_with("live.") {
                 events.extend(self.live(&message));
@@ -156,6 +160,23 @@ impl Decoder {
             }
             _ => events.push(FeedEvent::Skip { epoch, from: seq, to: seq }),
         }
+    }
+
+    /// Of a log that took the place of the one this node knows. It is handed on in the epoch that it
+    /// names: who gets it asks for the head, and misses nothing from here on.
+    fn of_another_log(&self, name: &str, message: &Message) -> Option<FeedEvent> {
+        let seq = sequence(message)?;
+        let epoch = Body::parse(message.payload.clone())?.epoch;
+        let lane = parse_lane(name);
+        let wanted = lane.as_ref().is_none_or(|lane| {
+            let interest = self.shared.interest.read();
+            interest.unwrap_or_else(std::sync::PoisonError::into_inner).matches(&lane.topic)
+        });
+        Some(if wanted {
+            body::event(Position::new(epoch, seq), lane.as_ref(), message.payload.clone())
+        } else {
+            FeedEvent::Skip { epoch, from: seq, to: seq }
+        })
     }
 
     fn live(&self, message: &Message) -> Option<FeedEvent> {

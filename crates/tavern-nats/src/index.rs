@@ -20,6 +20,10 @@ use crate::stream::Limits;
 const AHEAD: usize = 4096;
 /// Floors that one page names.
 const FLOORS: usize = 4096;
+/// Entries that an index knows at most, some 40 bytes each; beyond that the oldest are forgotten.
+const MOST: usize = 4 << 20;
+/// Lanes that it knows at most, likewise.
+const MOST_LANES: usize = 1 << 20;
 
 /// A message as far as the index cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,10 @@ pub(crate) struct Index {
     /// Lanes that have a floor.
     floors: BTreeSet<(u64, Number)>,
     ahead: VecDeque<(u64, Number, LogTime)>,
+    /// It holds as much as it may: it does not reach further back.
+    full: bool,
+    most: usize,
+    most_lanes: usize,
 }
 
 /// What a page is made of.
@@ -71,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) to: u64,
     pub(crate) floors: Vec<Floor>,
     pub(crate) floors_complete: bool,
+    /// Nothing is known of what was asked for up to here.
+    pub(crate) unknown: u64,
 }
 
 impl Index {
@@ -87,7 +97,15 @@ impl Index {
             dead: 0,
             floors: BTreeSet::new(),
             ahead: VecDeque::new(),
+            full: false,
+            most: MOST,
+            most_lanes: MOST_LANES,
         }
+    }
+
+    /// Whether it holds as much as it may, so that what lies below it stays unknown.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.full
     }
 
     pub(crate) const fn low(&self) -> u64 {
@@ -162,6 +180,11 @@ impl Index {
             if seen.seq > self.low || seen.seq <= low {
                 continue;
             }
+            if self.order.len() >= self.most || self.lanes.len() >= self.most_lanes {
+                self.low = seen.seq;
+                self.full = true;
+                return;
+            }
             let number = self.number(seen.name);
             let lane = self.at(number);
             if lane.floor > 0 {
@@ -201,13 +224,68 @@ impl Index {
             self.cut(number);
         }
         if self.dead > 1024 && self.dead * 2 > self.order.len() {
-            let lanes = &self.lanes;
-            let alive = |(seq, number): &(u64, Number)| {
-                usize::try_from(*number).is_ok_and(|n| *seq > lanes[n].floor)
-            };
-            self.order.retain(alive);
-            self.dead = 0;
+            self.bury();
         }
+        if self.order.len() > self.most || self.lanes.len() > self.most_lanes {
+            self.bury();
+            self.forget();
+        }
+    }
+
+    /// Takes the dead out of the order.
+    fn bury(&mut self) {
+        let lanes = &self.lanes;
+        let alive = |(seq, number): &(u64, Number)| {
+            usize::try_from(*number).is_ok_and(|n| *seq > lanes[n].floor)
+        };
+        self.order.retain(alive);
+        self.dead = 0;
+    }
+
+    /// Forgets the older half of what it knows: who comes from there is read for anew.
+    fn forget(&mut self) {
+        let half = self.order.len() / 2;
+        let Some((low, _)) = self.order.get(half).copied() else { return };
+        self.low = low;
+        self.order.drain(..=half);
+        let mut numbers = HashMap::new();
+        let mut lanes = Vec::new();
+        let mut renumbered = vec![None; self.lanes.len()];
+        let names = std::mem::take(&mut self.numbers);
+        let mut names = names.into_iter().collect::<Vec<_>>();
+        names.sort_unstable_by_key(|(_, number)| *number);
+        for ((name, old), mut lane) in names.into_iter().zip(self.lanes.drain(..)) {
+            let start = lane.entries.partition_point(|(seq, _)| *seq <= low);
+            lane.entries.drain(..start);
+            if lane.floor <= low {
+                lane.floor = 0;
+            }
+            let awaited = self.ahead.iter().any(|(_, number, _)| *number == old);
+            if lane.entries.is_empty() && lane.floor == 0 && !awaited {
+                continue;
+            }
+            let number = Number::try_from(lanes.len()).unwrap_or(Number::MAX);
+            if let Some(at) = usize::try_from(old).ok().and_then(|old| renumbered.get_mut(old)) {
+                *at = Some(number);
+            }
+            numbers.insert(name, number);
+            lanes.push(lane);
+        }
+        let new = |old: Number| {
+            usize::try_from(old).ok().and_then(|old| *renumbered.get(old)?).unwrap_or(Number::MAX)
+        };
+        for (_, number) in &mut self.order {
+            *number = new(*number);
+        }
+        for (_, number, _) in &mut self.ahead {
+            *number = new(*number);
+        }
+        let floors = std::mem::take(&mut self.floors).into_iter();
+        self.floors =
+            floors.filter(|(seq, _)| *seq > low).map(|(seq, old)| (seq, new(old))).collect();
+        self.lanes = lanes;
+        self.numbers = numbers;
+        self.full = false;
     }
 
     /// Takes the oldest entry of a lane out: it is its floor now.
@@ -291,7 +369,8 @@ impl Index {
             }
             floors.push(Floor { lane: Lane::clone(lane), seq: *seq });
         }
-        Plan { seqs, to: reached, floors, floors_complete }
+        let unknown = if self.full && after < self.low { self.low } else { 0 };
+        Plan { seqs, to: reached, floors, floors_complete, unknown }
     }
 
     fn wants(&self, filters: Option<&FilterSet>, number: Number) -> bool {

@@ -1,5 +1,6 @@
 //! The log's own word on where it stands, its beginning where there is none, and its epochs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::number::millis;
 use crate::shared::{Session, Shared};
 use crate::stream::{self, Limits, Needs};
 
+/// Names of servers, and their ids as far as they are known.
+type Servers = BTreeMap<String, Option<String>>;
 type Result<T> = std::result::Result<T, Failure>;
 
 /// How often a look is begun anew because the log was just made, or another one.
@@ -48,8 +51,10 @@ pub(crate) struct State {
     pub(crate) head: Head,
     /// The first seq that is stored.
     pub(crate) first: u64,
-    /// The servers that hold the log; none if it is just the one.
+    /// The servers that hold the log, the leader first; none if it is just the one.
     pub(crate) servers: Vec<String>,
+    /// All of them run and have the log.
+    pub(crate) whole: bool,
 }
 
 impl Shared {
@@ -144,7 +149,11 @@ impl Shared {
             let peers = cluster.replicas.iter().map(|peer| peer.name.clone());
             cluster.leader.iter().cloned().chain(peers).collect()
         });
-        State { view, head, first: info.state.first_seq, servers }
+        let whole = info.cluster.as_ref().is_none_or(|cluster| {
+            cluster.leader.is_some()
+                && cluster.replicas.iter().all(|peer| peer.current && !peer.offline)
+        });
+        State { view, head, first: info.state.first_seq, servers, whole }
     }
 
     /// Creates the log's stream, if nobody else has.
@@ -229,7 +238,8 @@ impl Shared {
         known: Option<Position>,
         appends: bool,
     ) -> Result<Arc<View>> {
-        let servers = session.servers();
+        let servers = self.servers_now(session, appends).await;
+        let first = !session.settled.load(Ordering::Acquire);
         let fresh = Epoch::random().map_err(|error| Failure::new(error.to_string()))?;
         let mut opened = None;
         let state = self
@@ -248,7 +258,8 @@ impl Shared {
                 if let Some(known) = known {
                     changed |= lineage.learn(known);
                 }
-                if appends {
+                // Later on this link's word is an old one.
+                if appends && (first || moved) {
                     changed |= meta.note_servers(&servers);
                 }
                 meta.set_lineage(&lineage);
@@ -264,6 +275,18 @@ impl Shared {
             session.settled.store(true, Ordering::Release);
         }
         Ok(state.view)
+    }
+
+    /// The log's servers as this link knows them; asked anew if they are not those the log knows.
+    async fn servers_now(&self, session: &Session, appends: bool) -> Servers {
+        let servers = session.servers();
+        if !appends || self.view().is_none_or(|view| view.meta.is_of(&servers)) {
+            return servers;
+        }
+        let names = servers.keys().cloned().collect::<Vec<_>>();
+        let servers = self.connector.ids(&names, &session.server).await;
+        session.set_servers(servers.clone());
+        servers
     }
 
     /// Writes this node's rules into a log that has others, if it is to. Returns the log's rules if

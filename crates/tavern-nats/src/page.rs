@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tavern_backend::{FeedEvent, Lane, MessageId, Origin, Page, Position, ReadQuery};
+use tavern_backend::{FeedEvent, Lane, MessageId, Origin, Page, Position, ReadQuery, Topic};
 
 use crate::api::Which;
 use crate::body;
 use crate::failure::Failure;
-use crate::index::{Plan, Seen};
+use crate::index::{Index, Plan, Seen};
 use crate::log::{State, View};
 use crate::names::{lane_name, message_id, parse_lane};
 use crate::number::count;
@@ -30,6 +30,8 @@ const AT_ONCE: usize = 32;
 const BYTES: usize = 8 << 20;
 /// Entries of one consumer in a page.
 const STRETCH: u64 = 4096;
+/// Topics that are looked for one by one.
+const TOPICS: usize = 16;
 /// Seqs of one scan backwards.
 const BACK: u64 = 65_536;
 
@@ -55,6 +57,9 @@ pub(crate) async fn read(shared: &Shared, session: &Session, query: &ReadQuery) 
         if query.after >= to {
             return Ok(page);
         }
+        if attempt > TRIES * 4 {
+            return Err(Failure::new("the log is trimmed faster than it can be read"));
+        }
         let Some(plan) = plan(shared, session, &state, query, to).await? else { continue };
         page.to = plan.to;
         let (fetched, reached) = fetch(session, shared, &state.view, &plan).await?;
@@ -67,11 +72,10 @@ pub(crate) async fn read(shared: &Shared, session: &Session, query: &ReadQuery) 
             {
                 index.gone(*missing);
             }
-            if attempt > TRIES * 4 {
-                return Err(Failure::new("the log is trimmed faster than it can be read"));
-            }
             continue;
         }
+        // What the index has no room for is told as missing.
+        page.horizon = page.horizon.max(plan.unknown);
         page.floors = plan.floors;
         page.floors_complete = plan.floors_complete;
         for (seq, (name, body)) in in_order(fetched, page.to) {
@@ -102,21 +106,61 @@ async fn plan(
     to: u64,
 ) -> Result<Option<Plan>> {
     let low = query.after.max(state.first.saturating_sub(1));
+    let known = shared.index().as_ref().map_or(u64::MAX, Index::low);
+    if let Some(topics) = few_topics(query)
+        && known.saturating_sub(low) > BACK
+    {
+        return of_topics(shared, session, state, query, &topics, low).await.map(Some);
+    }
     complete(shared, session, state, low).await?;
     let now = shared.clock.now();
     let mut index = shared.index();
     let Some(index) = index.as_mut() else { return Ok(None) };
-    if index.low() > low || index.high() < to {
+    let missing = index.low() > low && !index.is_full();
+    if missing || index.high() < to {
         return Ok(None);
     }
-    let filters = query.filters.as_deref();
-    Ok(Some(index.plan(filters, query.after, to, query.limit, now)))
+    Ok(Some(index.plan(query.filters.as_deref(), query.after, to, query.limit, now)))
+}
+
+/// The topics of a query that names a few.
+fn few_topics(query: &ReadQuery) -> Option<Vec<Topic>> {
+    let filters = query.filters.as_ref()?;
+    let few = filters.wildcards().is_empty() && (1..=TOPICS).contains(&filters.topics().count());
+    few.then(|| filters.topics().cloned().collect())
+}
+
+/// The same from afar for a few topics: the server looks for them, in every scope.
+async fn of_topics(
+    shared: &Shared,
+    session: &Session,
+    state: &State,
+    query: &ReadQuery,
+    topics: &[Topic],
+    low: u64,
+) -> Result<Plan> {
+    let (stream, head) = (shared.names.log_stream(), state.head.position.seq);
+    let mut all = Vec::new();
+    for topic in topics {
+        let name = lane_name(topic, None);
+        let subject = format!("{}*.{}", state.view.prefix, name.trim_start_matches("_."));
+        let subject = Some(subject.as_str());
+        let range = Range { stream: &stream, from: low + 1, to: head, subject, headers_only: true };
+        all.extend(collect(session, range).await?);
+    }
+    all.sort_unstable_by_key(|found| found.seq);
+    let (retention, limits) = (Arc::clone(&state.view.retention), state.view.limits.clone());
+    let mut index = Index::new(low, retention, limits);
+    index.scanned_above(seen(&all, state), head);
+    let to = query.to.min(head);
+    Ok(index.plan(query.filters.as_deref(), query.after, to, query.limit, shared.clock.now()))
 }
 
 /// Makes the index know everything above `low` up to the head.
 async fn complete(shared: &Shared, session: &Session, state: &State, low: u64) -> Result<()> {
     let head = state.head.position.seq;
     let covers = || shared.index().as_ref().map(|index| (index.low(), index.high()));
+    let is_full = || shared.index().as_ref().is_some_and(Index::is_full);
     if covers().is_some_and(|(known, high)| known <= low && high >= head) {
         return Ok(());
     }
@@ -130,7 +174,7 @@ async fn complete(shared: &Shared, session: &Session, state: &State, low: u64) -
             let found =
                 collect(session, range(high.max(state.first.saturating_sub(1)) + 1, to)).await?;
             with_index(shared, state, |index| index.scanned_above(seen(&found, state), to));
-        } else if known > low {
+        } else if known > low && !is_full() {
             // Further than asked for: others come from a little further back.
             let most = known.saturating_sub(BACK).max(state.first.saturating_sub(1));
             let extra = low.saturating_sub((head - low) / 4).max(most);
@@ -148,7 +192,7 @@ async fn complete(shared: &Shared, session: &Session, state: &State, low: u64) -
     }
 }
 
-fn with_index(shared: &Shared, state: &State, change: impl FnOnce(&mut crate::index::Index)) {
+fn with_index(shared: &Shared, state: &State, change: impl FnOnce(&mut Index)) {
     let same = shared.view().is_some_and(|view| {
         view.is_same_log(&state.view) && view.lineage.epoch == state.view.lineage.epoch
     });

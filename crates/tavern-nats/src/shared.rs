@@ -65,6 +65,12 @@ impl Session {
         }
     }
 
+    /// Whether other servers hold the log than the one this link leads to.
+    pub(crate) fn has_peers(&self) -> bool {
+        let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.keys().any(|name| *name != self.server.name)
+    }
+
     pub(crate) fn servers(&self) -> BTreeMap<String, Option<String>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

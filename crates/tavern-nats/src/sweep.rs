@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::link::names;
-use crate::log::sample_interval;
+use crate::log::{State, sample_interval};
 use crate::shared::{Session, Shared};
 
 /// How often the servers are asked who they are, and one that does not tell its time for that.
@@ -18,19 +18,15 @@ const RARELY: Duration = Duration::from_secs(30);
 pub(crate) async fn run(shared: Arc<Shared>, token: CancellationToken) {
     let mut tick = tokio::time::interval(shared.config.sweep_interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut rarely = Instant::now();
+    let mut watch = Watch { asked: Instant::now(), leader: None, doubt: false };
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = token.cancelled() => return,
         }
         let Ok(session) = shared.session() else { continue };
-        let due = rarely.elapsed() >= RARELY;
-        if due {
-            rarely = Instant::now();
-        }
         tokio::select! {
-            swept = sweep(&shared, &session, due) => {
+            swept = sweep(&shared, &session, &mut watch) => {
                 if let Err(failure) = swept {
                     session.notice(&failure);
                     tracing::debug!(reason = %failure.reason, "the log cannot be looked after now");
@@ -41,25 +37,52 @@ pub(crate) async fn run(shared: Arc<Shared>, token: CancellationToken) {
     }
 }
 
-async fn sweep(shared: &Shared, session: &Session, due: bool) -> Result<(), Failure> {
+/// What is known of the servers.
+#[derive(Debug)]
+struct Watch {
+    /// When they were asked last.
+    asked: Instant,
+    leader: Option<String>,
+    /// One of them may be another than it was: it is not there, or was not a while ago.
+    doubt: bool,
+}
+
+impl Watch {
+    fn sees(&mut self, state: &State, session: &Session) {
+        let leader = state.servers.first();
+        self.doubt |= !state.whole
+            || self.leader.as_ref() != leader
+            || session.servers().values().any(Option::is_none);
+        self.leader = leader.cloned();
+    }
+}
+
+async fn sweep(shared: &Shared, session: &Session, watch: &mut Watch) -> Result<(), Failure> {
+    let due = watch.asked.elapsed() >= RARELY;
     if due {
+        watch.asked = Instant::now();
         shared.learn_time(session).await?;
+    }
+    let asks = due || watch.doubt;
+    if asks {
         let state = shared.look(session).await?;
         let known = names(&state.servers, &session.server);
         session.set_servers(shared.connector.ids(&known, &session.server).await);
+        watch.doubt = false;
     }
     let servers = session.servers();
-    shared
+    let state = shared
         .amend(session, |state, meta| {
             let now = state.head.now.as_millis();
             let head = state.head.position.seq;
             let age = state.view.limits.age;
             let sampled = age.is_some_and(|age| meta.sample(now, head, sample_interval(age)));
             // One of the servers was restarted: noted while the others can still tell that nothing
-            // was lost.
-            let noted = meta.is_of(&servers) && meta.note_servers(&servers);
+            // was lost, and only by who has just asked.
+            let noted = asks && meta.is_of(&servers) && meta.note_servers(&servers);
             Ok(sampled || noted)
         })
-        .await
-        .map(drop)
+        .await?;
+    watch.sees(&state, session);
+    Ok(())
 }

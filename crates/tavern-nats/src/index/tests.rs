@@ -157,3 +157,54 @@ fn the_dead_are_swept_out() {
     assert!(index.order.len() < 3000, "{}", index.order.len());
     assert_eq!(plan(&mut index, 0, 10_000), (vec![10_000], vec![("a".to_owned(), 9_999)]));
 }
+
+#[test]
+fn beyond_its_measure_the_oldest_are_forgotten() {
+    let mut index = index(0, Keep::new(2, Duration::ZERO));
+    index.most = 100;
+    for seq in 1..=1000 {
+        // Some topics once, one often.
+        let topic = if seq % 3 == 0 { "often".to_owned() } else { format!("t/{seq}") };
+        push(&mut index, seq, &topic);
+    }
+    assert!(index.order.len() <= 101, "{}", index.order.len());
+    assert!(index.lanes.len() < 120, "{}", index.lanes.len());
+    let low = index.low();
+    assert!((900..990).contains(&low), "{low}");
+    let mut there = super::Index::new(low, Arc::clone(&index.retention), LIMITS);
+    for seq in low + 1..=1000 {
+        let topic = if seq % 3 == 0 { "often".to_owned() } else { format!("t/{seq}") };
+        push(&mut there, seq, &topic);
+    }
+    for after in low..1000 {
+        assert_eq!(plan(&mut index, after, 1000), plan(&mut there, after, 1000), "after {after}");
+    }
+}
+
+#[test]
+fn too_many_lanes_are_forgotten() {
+    let mut index = index(0, Keep::new(1, Duration::ZERO));
+    index.most_lanes = 50;
+    for seq in 1..=1000 {
+        push(&mut index, seq, &format!("t/{seq}"));
+    }
+    assert!(index.lanes.len() <= 51 && index.numbers.len() == index.lanes.len());
+    let low = index.low();
+    assert_eq!(plan(&mut index, low, 1000).0, (low + 1..=1000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_index_reaches_no_further_back() {
+    let mut index = index(100, Keep::new(9, Duration::ZERO));
+    index.most = 10;
+    let name = name("a/b");
+    let names = (1..=100).map(|n| super::tests::name(&format!("t/{n}"))).collect::<Vec<_>>();
+    let time = LogTime::from_millis(0);
+    let below = (1..=100).rev().zip(&names).map(|(seq, name)| Seen { seq, name, time });
+    index.scanned_below(below, 0);
+    assert!(index.is_full());
+    assert_eq!(index.low(), 90);
+    assert_eq!(plan(&mut index, 90, 100).0, (91..=100).collect::<Vec<_>>());
+    index.pushed(Seen { seq: 101, name: &name, time });
+    assert_eq!(index.high(), 101);
+}
