@@ -1,8 +1,10 @@
 //! From a URL to a bus.
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "nats", feature = "redis"))]
 mod authority;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod query;
 #[cfg(feature = "redis")]
 mod redis;
@@ -47,6 +49,7 @@ impl ConnectOptions {
 /// | `memory:` | in this process, for itself alone |
 /// | `sqlite:PATH` | several processes on one file (feature `sqlite`) |
 /// | `redis://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/DATABASE]`, `rediss://` with TLS | several machines on Redis or Valkey (feature `redis`) |
+/// | `nats://[USER:PASSWORD@\|TOKEN@]HOST[:PORT][,HOST[:PORT]…]`, `tls://` with TLS | several machines on NATS JetStream (feature `nats`); several hosts are servers of one cluster |
 ///
 /// Behind a `?` may stand, percent-encoded:
 ///
@@ -55,6 +58,10 @@ impl ConnectOptions {
 /// | all | `namespace`, `max_payload` (bytes) |
 /// | `sqlite` | `durability` (`full` or `normal`) |
 /// | `redis` | `sentinel` (the primary's name: the hosts are Sentinels), `sentinel_username`, `sentinel_password`; `cluster` (`true`: the hosts are nodes of a cluster); `ca`, `cert`, `key` (PEM files); `replicas` (wait for so many), `replicas_timeout`, `timeout`, `ping_interval` (milliseconds); `allow_eviction` (`true`); `client_name` |
+/// | `nats`, `tls` | `creds` (a credentials file), `nkey` (a file with the seed of an NKey); `ca`, `cert`, `key` (PEM files), `tls_first` (`true`); `replicas` (1 to 5) and `storage` (`file` or `memory`) of streams that are created; `domain`, `inbox_prefix`; `dedup_window`, `lane_memory` (seconds); `timeout`, `ping_interval` (milliseconds); `client_name` |
+///
+/// A user without a colon is a token, as all clients of NATS read it. Keys are in files of their own,
+/// never in the URL, which process lists and logs may show.
 ///
 /// # Errors
 ///
@@ -93,6 +100,8 @@ pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Bus> {
         "redis" | "rediss" => {
             redis::open(scheme == "rediss", place, Query::parse(query)?, options).await
         }
+        #[cfg(feature = "nats")]
+        "nats" | "tls" => nats::open(scheme == "tls", place, Query::parse(query)?, options).await,
         // No scheme is a secret unless it is not one: `password@host:port`.
         unknown if unknown.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) => {
             Err(Error::config(format_args!(
@@ -113,6 +122,7 @@ fn available() -> String {
         Some("`memory:`"),
         cfg!(feature = "sqlite").then_some("`sqlite:PATH`"),
         cfg!(feature = "redis").then_some("`redis://HOST:PORT`, `rediss://HOST:PORT`"),
+        cfg!(feature = "nats").then_some("`nats://HOST:PORT`, `tls://HOST:PORT`"),
     ]
     .into_iter()
     .flatten()

@@ -27,6 +27,7 @@
 //!
 //! - `sqlite` (default): the embedded backend, several processes on one file.
 //! - `redis`: Redis or Valkey, for several machines.
+//! - `nats`: NATS JetStream, for several machines.
 //! - `http`: `GET /events`, `POST /publish` and the rest as an axum router.
 
 mod connect;
@@ -38,6 +39,8 @@ pub use tavern_broker as broker;
 pub use tavern_broker::{Broker, BrokerConfig, Delivery, Error, Event, Outcome, Subscription};
 #[cfg(feature = "http")]
 pub use tavern_http as http;
+#[cfg(feature = "nats")]
+pub use tavern_nats as nats;
 #[cfg(feature = "redis")]
 pub use tavern_redis as redis;
 #[cfg(feature = "sqlite")]

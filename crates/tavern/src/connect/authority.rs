@@ -7,6 +7,9 @@ use tavern_backend::{Error, Result};
 pub(super) struct Authority {
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
+    /// Whether a colon stood behind the user, with a password or without.
+    #[cfg(feature = "nats")]
+    pub(super) has_colon: bool,
     pub(super) hosts: Vec<(String, u16)>,
     /// Without the slash before it.
     pub(super) path: String,
@@ -33,7 +36,14 @@ impl Authority {
         let hosts =
             hosts.split(',').map(|host| address(host, default_port)).collect::<Result<_>>()?;
         let path = path.trim_end_matches('/').to_owned();
-        Ok(Self { username, password, hosts, path })
+        Ok(Self {
+            username,
+            password,
+            #[cfg(feature = "nats")]
+            has_colon: user.is_some_and(|user| user.contains(':')),
+            hosts,
+            path,
+        })
     }
 }
 

@@ -39,7 +39,7 @@ impl Query {
     }
 
     /// Takes a parameter that is `true` or `false`, which it is if it is not there.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "nats", feature = "redis"))]
     pub(super) fn flag(&mut self, name: &str) -> Result<bool> {
         match self.take(name).as_deref() {
             None | Some("false") => Ok(false),

@@ -27,7 +27,7 @@ pub(super) async fn open(
 pub(super) fn config(tls: bool, place: &str, mut query: Query) -> Result<RedisConfig> {
     let sentinel = query.take("sentinel");
     let port = if sentinel.is_some() { 26379 } else { 6379 };
-    let Authority { username, password, hosts, path } = Authority::parse(place, port)?;
+    let Authority { username, password, hosts, path, .. } = Authority::parse(place, port)?;
     let mut config = RedisConfig::new("", port);
     config.addresses = hosts;
     config.credentials = Credentials { username, password };

@@ -126,3 +126,135 @@ mod redis {
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 }
+
+#[cfg(feature = "nats")]
+mod nats {
+    use std::time::Duration;
+
+    use tavern_nats::{Credentials, NatsConfig, Storage};
+
+    use super::*;
+
+    fn config(url: &str) -> Result<NatsConfig> {
+        let (scheme, rest) = url.split_once(':').unwrap();
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        crate::connect::nats::config(scheme == "tls", place, Query::parse(query)?)
+    }
+
+    fn named(host: &str, port: u16) -> (String, u16) {
+        (host.to_owned(), port)
+    }
+
+    fn token(text: &str) -> Credentials {
+        Credentials::Token(text.to_owned())
+    }
+
+    #[test]
+    fn the_usual_forms_are_understood() {
+        let one = config("nats://localhost").unwrap();
+        assert_eq!(one.servers, [named("localhost", 4222)]);
+        assert_eq!((one.credentials, one.tls), (Credentials::None, None));
+
+        let full = config("tls://ann:p%40ss@[::1]:7000/?namespace=shop&ca=/ca.pem").unwrap();
+        assert_eq!(full.servers, [named("::1", 7000)]);
+        let user = Credentials::User { username: "ann".to_owned(), password: "p@ss".to_owned() };
+        assert_eq!((full.credentials, full.namespace.as_str()), (user, "shop"));
+        let tls = full.tls.unwrap();
+        assert_eq!(tls.ca.unwrap().to_str(), Some("/ca.pem"));
+        assert_eq!((tls.client, tls.first), (None, false));
+
+        let files = "tls://h?cert=/c.pem&key=/k.pem&tls_first=true";
+        let tls = config(files).unwrap().tls.unwrap();
+        assert_eq!((tls.client, tls.first), (Some(("/c.pem".into(), "/k.pem".into())), true));
+    }
+
+    #[test]
+    fn several_hosts_are_one_cluster_however_they_are_listed() {
+        let hosts = [named("a", 4222), named("b", 7), named("c", 4222)];
+        assert_eq!(config("nats://a,b:7,c").unwrap().servers, hosts);
+        let whole = config("nats://s3cret@a,nats://b:7,nats://c:4222").unwrap();
+        assert_eq!((whole.servers.as_slice(), whole.credentials), (&hosts[..], token("s3cret")));
+    }
+
+    #[test]
+    fn a_user_without_a_colon_is_a_token() {
+        assert_eq!(config("nats://s3%2Fcret@h").unwrap().credentials, token("s3/cret"));
+        for neither in ["nats://hunter2:@h", "nats://:hunter2@h", "nats://:@h"] {
+            let error = config(neither).unwrap_err().to_string();
+            assert!(error.contains("USER:PASSWORD or a token"), "{neither}: {error}");
+        }
+    }
+
+    #[test]
+    fn keys_are_read_from_their_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("user.nk");
+        let nkey = format!("nats://h?nkey={}", path.display());
+        for text in [
+            "SUsecret",
+            "  SUsecret\n",
+            "-----BEGIN USER NKEY SEED-----\nSUsecret\n------END USER NKEY SEED------\n",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let key = Credentials::NKey("SUsecret".to_owned());
+            assert_eq!(config(&nkey).unwrap().credentials, key, "{text}");
+        }
+        std::fs::write(&path, "UAsecret").unwrap();
+        let error = config(&nkey).unwrap_err().to_string();
+        assert!(error.contains("no seed") && !error.contains("secret"), "{error}");
+        // A credentials file is left to the backend, which reads it at each connect.
+        let creds = config("nats://h?creds=/no/such.creds").unwrap().credentials;
+        assert_eq!(creds, Credentials::File("/no/such.creds".into()));
+    }
+
+    #[test]
+    fn the_rest_is_taken_with_its_unit() {
+        let text = "nats://h?replicas=3&storage=memory&domain=hub&inbox_prefix=_I.x&max_payload=9\
+                    &dedup_window=600&lane_memory=60&timeout=250&ping_interval=70&client_name=shop";
+        let config = config(text).unwrap();
+        assert_eq!((config.replicas, config.storage, config.max_payload), (3, Storage::Memory, 9));
+        assert_eq!(config.domain.as_deref(), Some("hub"));
+        assert_eq!(config.inbox_prefix.as_deref(), Some("_I.x"));
+        assert_eq!(config.dedup_window, Duration::from_secs(600));
+        assert_eq!(config.lane_memory, Duration::from_secs(60));
+        assert_eq!(config.timeout, Duration::from_millis(250));
+        assert_eq!(config.ping_interval, Duration::from_millis(70));
+        assert_eq!(config.client_name, "shop");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said_and_no_secret() {
+        for (url, said) in [
+            ("nats:host", "`//` and a host"),
+            ("nats://hunter2@", "HOST:PORT"),
+            ("nats://hunter2@host:x1", "HOST:PORT"),
+            ("nats://host/hunter2", "a path has no meaning"),
+            ("nats://a:hunter2@h,nats://a:hunter2@i", "once, before the first host"),
+            ("nats://hunter2@host?db=1", "no parameter of `nats:`; it knows namespace"),
+            ("tls://hunter2@host?db=1", "no parameter of `tls:`; it knows namespace"),
+            ("nats://hunter2@host?storage=disk", "`file` or `memory`"),
+            ("nats://hunter2@host?replicas=300", "whole number of replicas"),
+            ("nats://hunter2@host?replicas=6", "replicas may be 1 to 5"),
+            ("nats://hunter2@host?dedup_window=10m", "whole number of seconds"),
+            ("nats://hunter2@host?dedup_window=10", "five minutes"),
+            ("nats://hunter2@host?ca=x", "`tls://`"),
+            ("nats://hunter2@host?tls_first=true", "`tls://`"),
+            ("tls://hunter2@host?tls_first=yes", "`true` or `false`"),
+            ("tls://hunter2@host?cert=x", "only of use together"),
+            ("nats://hunter2@host?creds=a", "exclude one another"),
+            ("nats://host?nkey=SUhunter2", "path of a file with the seed, not the seed"),
+            ("nats://hunter2@host?domain=a.b", "domain is one word"),
+        ] {
+            let error = refused(url).await;
+            assert!(error.contains(said) && !error.contains("hunter2"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_in_what_is_printed() {
+        for url in ["nats://ann:hunter2@h", "nats://hunter2@h"] {
+            let config = config(url).unwrap();
+            assert!(!format!("{config:?}").contains("hunter2"));
+        }
+    }
+}
