@@ -1,4 +1,4 @@
-//! The soak in full: `soak TAVERN sqlite|redis [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]`; see
+//! The soak in full: `soak TAVERN sqlite|redis|nats [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]`; see
 //! `scripts/soak`.
 
 use std::io::Write as _;
@@ -6,18 +6,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tavern_testkit::engine::{RedisOptions, RedisServer};
-use tavern_testkit::soak::{Outcome, Soak, Trouble};
+use tavern_testkit::engine::{NatsOptions, NatsServer, RedisOptions, RedisServer};
+use tavern_testkit::soak::{Outcome, Soak, Trouble, Wire};
 use tokio::process::Command;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let words = std::env::args().skip(1).collect::<Vec<_>>();
-    let (Some(binary), Some("sqlite" | "redis")) =
+    let (Some(binary), Some("sqlite" | "redis" | "nats")) =
         (words.first(), words.get(1).map(String::as_str))
     else {
         return say(
-            "soak TAVERN sqlite|redis [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]\n",
+            "soak TAVERN sqlite|redis|nats [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]\n",
             ExitCode::FAILURE,
         );
     };
@@ -36,18 +36,12 @@ async fn main() -> ExitCode {
         (Ok(dir), Ok(this)) => (dir, this),
         (dir, this) => return say(&format!("{dir:?} {this:?}\n"), ExitCode::FAILURE),
     };
-    let server = match words[1].as_str() {
-        "redis" => match RedisServer::start(RedisOptions::default().with_appendonly()).await {
-            Ok(server) => Some(server),
-            Err(error) => return say(&format!("{error}\n"), ExitCode::FAILURE),
-        },
-        _ => None,
+    let engine = match Engine::start(&words[1]).await {
+        Ok(engine) => engine,
+        Err(error) => return say(&format!("{error}\n"), ExitCode::FAILURE),
     };
-    soak.backend = server.as_ref().map(RedisServer::url);
-    let trouble = match &server {
-        Some(server) => Trouble::Redis(server, Duration::from_secs(20)),
-        None => Trouble::Hubs,
-    };
+    soak.backend = engine.url();
+    let trouble = engine.trouble();
     let arguments = words.iter().take(7).cloned().collect::<Vec<_>>();
     let start = |number: usize, urls: &[String]| {
         let mut publisher = Command::new(&this);
@@ -58,6 +52,47 @@ async fn main() -> ExitCode {
     match ran.await {
         Ok(outcome) => report(&soak, &outcome),
         Err(error) => say(&format!("{error}\n"), ExitCode::FAILURE),
+    }
+}
+
+/// What the hubs stand on.
+enum Engine {
+    Sqlite,
+    Redis(RedisServer),
+    Nats(NatsServer, Wire),
+}
+
+impl Engine {
+    async fn start(name: &str) -> std::io::Result<Self> {
+        Ok(match name {
+            "redis" => {
+                Self::Redis(RedisServer::start(RedisOptions::default().with_appendonly()).await?)
+            }
+            "nats" => {
+                let options = NatsOptions::default().with_lame_duck_grace(Duration::from_secs(1));
+                let server = NatsServer::start(options).await?;
+                let wire = Wire::to(server.port()).await?;
+                Self::Nats(server, wire)
+            }
+            _ => Self::Sqlite,
+        })
+    }
+
+    fn url(&self) -> Option<String> {
+        match self {
+            Self::Sqlite => None,
+            Self::Redis(server) => Some(server.url()),
+            Self::Nats(_, wire) => Some(format!("nats://127.0.0.1:{}", wire.port())),
+        }
+    }
+
+    fn trouble(&self) -> Trouble<'_> {
+        let pause = Duration::from_secs(20);
+        match self {
+            Self::Sqlite => Trouble::Hubs,
+            Self::Redis(server) => Trouble::Redis(server, pause),
+            Self::Nats(server, wire) => Trouble::Nats(server, wire, pause),
+        }
     }
 }
 

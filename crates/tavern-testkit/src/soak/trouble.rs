@@ -3,8 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use crate::engine::RedisServer;
+use super::wire::Wire;
+use crate::engine::{NatsServer, RedisServer};
 use crate::hub::Hub;
+use crate::wait::within;
 
 /// What happens while a soak runs.
 #[derive(Debug)]
@@ -15,6 +17,12 @@ pub enum Trouble<'a> {
     /// and loses its scripts and all connections: one after the other. The first stop is as long as
     /// this, the others a second at most.
     Redis(&'a RedisServer, Duration),
+    /// All connections over the wire are cut; the server is killed with -9 and started again, is
+    /// stopped, is ended in order and started again, sends its clients away before it ends and is
+    /// started again: one after the other. The first stop is as long as this, the others a second at
+    /// most. A cut is followed by the kill whatever the hubs have made good by then; the others are
+    /// over when all hubs are ready again.
+    Nats(&'a NatsServer, &'a Wire, Duration),
 }
 
 impl Trouble<'_> {
@@ -34,8 +42,7 @@ impl Trouble<'_> {
                 }
                 2 => {
                     server.pause()?;
-                    let again = pause.min(Duration::from_secs(1));
-                    tokio::time::sleep(if n == 2 { pause } else { again }).await;
+                    tokio::time::sleep(length(n, pause)).await;
                     server.resume()
                 }
                 _ => {
@@ -43,6 +50,30 @@ impl Trouble<'_> {
                     server.cli(&["CLIENT", "KILL", "TYPE", "normal"]).await.map(drop)
                 }
             },
+            &mut Self::Nats(server, wire, pause) => {
+                match n % 5 {
+                    0 => {
+                        wire.cut();
+                        return Ok(());
+                    }
+                    1 => server.kill().await?,
+                    2 => {
+                        server.pause()?;
+                        tokio::time::sleep(length(n, pause)).await;
+                        server.resume()?;
+                        ready(hubs).await;
+                        return Ok(());
+                    }
+                    3 => server.terminate().await?,
+                    _ => {
+                        server.lame_duck()?;
+                        until("the end of a lame duck", async || !server.is_running()).await;
+                    }
+                }
+                server.start_again().await?;
+                ready(hubs).await;
+                Ok(())
+            }
         }
     }
 
@@ -50,4 +81,28 @@ impl Trouble<'_> {
     pub(super) const fn kills_hubs(&self) -> bool {
         matches!(self, Self::Hubs)
     }
+}
+
+/// How long the server is stopped by the `n`th trouble.
+fn length(n: u64, first: Duration) -> Duration {
+    if n == 2 { first } else { first.min(Duration::from_secs(1)) }
+}
+
+/// Waits until all hubs can deliver what the others publish.
+async fn ready(hubs: &[Hub]) {
+    let client = reqwest::Client::new();
+    for hub in hubs {
+        let url = format!("{}/readyz", hub.url());
+        let ready = async || client.get(&url).send().await.is_ok_and(|a| a.status().is_success());
+        until("the hub is ready again", ready).await;
+    }
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    within(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
