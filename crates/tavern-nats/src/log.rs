@@ -156,14 +156,18 @@ impl Shared {
         State { view, head, first: info.state.first_seq, servers, whole }
     }
 
+    /// The rules of a new log: one that is lost leaves its rules behind.
+    fn rules(&self) -> Retention {
+        match self.view() {
+            Some(view) => (*view.retention).clone(),
+            None => self.config.retention.clone().unwrap_or_default(),
+        }
+    }
+
     /// Creates the log's stream, if nobody else has.
     async fn create(&self, api: &Api) -> Result<()> {
         let id = Epoch::random().map_err(|error| Failure::new(error.to_string()))?;
-        // A log that is lost leaves its rules behind.
-        let rules = match self.view() {
-            Some(view) => (*view.retention).clone(),
-            None => self.config.retention.clone().unwrap_or_default(),
-        };
+        let rules = self.rules();
         let needs = Needs::new(&rules, &self.config);
         let settings = stream::of_log(&self.names, &id.to_string(), needs, &self.config);
         api.create(&settings).await.map(drop)
@@ -188,7 +192,8 @@ impl Shared {
                 );
                 old.retention
             }
-            None => self.config.retention.clone().unwrap_or_default(),
+            // That alone may be lost.
+            None => self.rules(),
         };
         let mut meta = Meta::new(log, info.created.clone(), epoch, retention);
         // Of what is there already nothing is known.

@@ -180,6 +180,11 @@ pub(crate) fn check(
             ));
         }
     }
+    if let Some(most) = positive("max_consumers") {
+        differs.push(format!(
+            "max_consumers is {most}: each read that is under way takes one, and fails without"
+        ));
+    }
     for deny in ["deny_delete", "deny_purge"] {
         if !flag(deny) {
             closed = false;

@@ -220,10 +220,12 @@ async fn a_stream_that_another_node_makes_anew_is_a_new_log(flavor: NatsFlavor) 
 /// An operator deletes the stream and restores a backup, whose time of creation is the old one, while
 /// nodes are connected that saw more than it has.
 async fn a_stream_that_is_put_back_from_a_backup_loses_its_tail_aloud(flavor: NatsFlavor) {
-    let stand = Stand::start(flavor).await;
+    // A node that looks finds no stream, and makes one: nobody looks meanwhile.
+    let stand = Stand::start(flavor).await.with(|config| config.sweep_interval = HOUR);
     let stage = stand.stage();
     let nodes = [stage.node().await, stage.node().await];
-    let brokers = nodes.each_ref().map(|node| node.broker());
+    let brokers =
+        nodes.each_ref().map(|node| node.broker_with(|config| config.probe_interval = HOUR));
     let mut clients = brokers.each_ref().map(|broker| Client::fresh(broker, &["t"]));
     for client in &mut clients {
         client.opened().await;
@@ -255,7 +257,6 @@ async fn a_stream_that_is_put_back_from_a_backup_loses_its_tail_aloud(flavor: Na
     for cursor in cursors {
         let (replay, _) = Client::resume(&brokers[0], &["t"], cursor).replay().await;
         assert_eq!(reasons(&replay), ["epoch"], "{cursor:?}");
-        assert_eq!(replay.texts().last(), Some(&"15"));
     }
     stage.close().await;
 }

@@ -1,6 +1,7 @@
 //! A server that a test hurts, and nodes on it.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tavern_backend::{
 use tavern_nats::{NatsBackend, NatsConfig};
 use tavern_testkit::engine::{NatsFlavor, NatsOptions, NatsServer};
 use tavern_testkit::say::{filter, message};
-use tavern_testkit::wait::within;
+use tavern_testkit::wait::{patience, with_patience, within};
 use tavern_testkit::{Node, Replay, Rig, Stage};
 
 use crate::kit::quick;
@@ -145,11 +146,22 @@ impl Stand {
 
     /// kill -9 and a new start with another configuration file.
     pub(crate) async fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        self.try_reconfigure(patience(), change).await.unwrap();
+    }
+
+    /// The same for a server that may not have what the testkit waits for: it runs all the same.
+    pub(crate) async fn try_reconfigure(
+        &self,
+        patience: Duration,
+        change: impl FnOnce(String) -> String,
+    ) -> io::Result<()> {
         self.server.kill().await.unwrap();
         let file = self.server.dir().join("nats.conf");
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, change(text)).unwrap();
-        self.server.start_again().await.unwrap();
+        let changed = change(text.clone());
+        assert_ne!(text, changed, "there is something to change");
+        std::fs::write(&file, changed).unwrap();
+        with_patience(patience, self.server.start_again()).await
     }
 
     /// kill -9 and a new start, with what is on the disk.
