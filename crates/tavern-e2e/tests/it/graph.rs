@@ -1,7 +1,7 @@
 //! The edges between the crates, as `ARCHITECTURE.md` draws them: they point down only.
 //!
 //! ```text
-//! server ► tavern ► http ► broker ► backend ◄ sqlite, redis
+//! server ► tavern ► http ► broker ► backend ◄ sqlite, redis, nats
 //!                     └──────┴───► sse          testkit ► broker, backend, sse
 //! ```
 
@@ -16,11 +16,19 @@ const DOWN: &[(&str, &[&str])] = &[
     ("tavern-backend", &[]),
     ("tavern-sqlite", &["tavern-backend"]),
     ("tavern-redis", &["tavern-backend"]),
+    ("tavern-nats", &["tavern-backend"]),
     ("tavern-broker", &["tavern-backend", "tavern-sse"]),
     ("tavern-http", &["tavern-backend", "tavern-broker", "tavern-sse"]),
     (
         "tavern",
-        &["tavern-backend", "tavern-broker", "tavern-http", "tavern-redis", "tavern-sqlite"],
+        &[
+            "tavern-backend",
+            "tavern-broker",
+            "tavern-http",
+            "tavern-nats",
+            "tavern-redis",
+            "tavern-sqlite",
+        ],
     ),
     ("tavern-server", &["tavern", "tavern-sse"]),
     ("tavern-testkit", &["tavern-backend", "tavern-broker", "tavern-sse"]),
@@ -31,6 +39,7 @@ const DOWN: &[(&str, &[&str])] = &[
             "tavern",
             "tavern-backend",
             "tavern-broker",
+            "tavern-nats",
             "tavern-redis",
             "tavern-sqlite",
             "tavern-sse",
@@ -188,7 +197,8 @@ fn the_contract_opens_no_socket() {
 
 #[test]
 fn the_broker_cannot_name_a_transport() {
-    let transports = ["tavern-sqlite", "tavern-redis", "tavern-http", "tokio/net", "tokio/full"];
+    let backends = ["tavern-sqlite", "tavern-redis", "tavern-nats"];
+    let transports = [&backends[..], &["tavern-http", "tokio/net", "tokio/full"]].concat();
     ships_none_of("tavern-broker", &[NETWORK, ENGINES, &transports]);
 }
 
@@ -197,9 +207,11 @@ fn a_transport_cannot_name_the_broker() {
     let above = ["tavern-broker", "tavern-http", "tavern-sse", "tavern"];
     ships_none_of("tavern-sqlite", &[NETWORK, &above]);
     ships_none_of("tavern-redis", &[ENGINES, &above]);
+    ships_none_of("tavern-nats", &[ENGINES, &above]);
 }
 
 #[test]
 fn http_knows_no_backend_but_the_contract() {
-    ships_none_of("tavern-http", &[ENGINES, &["tavern-sqlite", "tavern-redis", "tavern"]]);
+    let backends = ["tavern-sqlite", "tavern-redis", "tavern-nats", "tavern"];
+    ships_none_of("tavern-http", &[ENGINES, &backends]);
 }
