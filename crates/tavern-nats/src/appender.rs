@@ -97,6 +97,9 @@ struct Line {
     batches: VecDeque<Batch>,
     /// The number of the first one.
     first_batch: u64,
+    /// One was refused: nothing more leaves, as what came later would overtake it when it is sent
+    /// again.
+    refused: Option<Failure>,
     /// Several servers hold the log, or its one server is reached through another.
     serial: bool,
     /// If so: lanes with a message on its way.
@@ -169,6 +172,10 @@ impl Appender {
                 line.fail(&failure);
                 return None;
             }
+            if let Some(failure) = line.refused.take_if(|_| line.flying.is_empty()) {
+                line.fail(&failure);
+                return None;
+            }
             let deadline = line.deadline(self.shared.config.timeout);
             let room = line.has_room();
             tokio::select! {
@@ -221,6 +228,7 @@ impl Appender {
             bytes: 0,
             batches: VecDeque::new(),
             first_batch: 0,
+            refused: None,
             serial: true,
             busy: HashSet::new(),
             resent: HashMap::new(),
@@ -269,6 +277,9 @@ impl Appender {
 
     /// Gives the connection what may leave.
     async fn fly(&mut self, line: &mut Line) -> std::result::Result<(), Failure> {
+        if line.refused.is_some() {
+            return Ok(());
+        }
         line.serial = line.view.limits.replicas > 1 || line.session.has_peers();
         for number in 0..line.batches.len() {
             while let Some(new) = line.batches[number].publications.front() {
@@ -432,7 +443,8 @@ impl Appender {
                 }
             }
             Err(failure) => {
-                // The others go on: nothing of this one was stored.
+                // Those on their way go on: nothing of this one was stored.
+                line.refused.get_or_insert_with(|| failure.clone());
                 if failure.absent {
                     line.session.settled.store(false, Ordering::Release);
                 }
@@ -468,7 +480,8 @@ impl Appender {
 
 impl Line {
     fn has_room(&self) -> bool {
-        self.flying.len() < FLYING
+        self.refused.is_none()
+            && self.flying.len() < FLYING
             && self.bytes <= BYTES
             && self.batches.back().is_none_or(|batch| batch.publications.is_empty())
     }

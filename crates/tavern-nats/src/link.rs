@@ -96,26 +96,34 @@ impl Link {
 
     /// Tries each server once.
     async fn connect(&self) -> Result<Up, Failure> {
-        let mut first = None;
+        let mut reasons = Vec::new();
         for address in self.shared.connector.addresses() {
-            match self.connect_to(&address).await {
+            match Box::pin(self.connect_to(&address)).await {
                 Ok(up) => return Ok(up),
-                Err(failure) => {
-                    let lasting = failure.lasting;
-                    let worse = first.get_or_insert(failure);
-                    if lasting {
-                        return Err(worse.clone());
-                    }
-                }
+                Err(failure) if failure.lasting => return Err(failure),
+                // What is said of all servers is said once.
+                Err(Failure { reason, .. }) if reasons.contains(&reason) => {}
+                Err(Failure { reason, .. }) => reasons.push(reason),
             }
         }
-        Err(first.unwrap_or_else(|| Failure::new("no address is known")))
+        Err(Failure::of_link(reasons.join("; ")))
     }
 
     async fn connect_to(&self, address: &str) -> Result<Up, Failure> {
-        let shared = &self.shared;
         let ending = Arc::<Ending>::default();
-        let client = || shared.connector.client(address, &ending);
+        tokio::select! {
+            biased;
+            up = self.bring_up(address, &ending) => up,
+            // The server has something against it, and will not answer what was asked.
+            () = ending.ended.notified() => {
+                Err(Failure::of_link(format!("{address}: {}", ending.reason())))
+            }
+        }
+    }
+
+    async fn bring_up(&self, address: &str, ending: &Arc<Ending>) -> Result<Up, Failure> {
+        let shared = &self.shared;
+        let client = || shared.connector.client(address, ending);
         let (reader, writer, feed) = tokio::try_join!(client(), client(), client())?;
         let info = reader.server_info();
         if [&writer, &feed].iter().any(|c| c.server_info().server_id != info.server_id) {
@@ -141,7 +149,7 @@ impl Link {
             api: Api::new(reader, shared.config.domain.as_deref(), shared.config.timeout),
             server,
             max_payload: info.max_payload,
-            ending,
+            ending: Arc::clone(ending),
             servers: std::sync::Mutex::default(),
             settled: AtomicBool::new(false),
         });
