@@ -1,4 +1,6 @@
 //! Servers that are several: three that share the log.
 
 mod clustered;
+mod crowd;
+mod faults;
 mod suite;
