@@ -11,8 +11,10 @@
 mod certificate;
 mod daemon;
 mod deadline;
+mod guarded;
 mod nats;
 mod port;
+mod postgres;
 mod program;
 mod redis;
 
@@ -20,4 +22,5 @@ pub use nats::{
     NatsAuth, NatsCluster, NatsConn, NatsFlavor, NatsMessage, NatsOptions, NatsServer, NatsTls,
     NatsUser,
 };
+pub use postgres::{PostgresAuth, PostgresOptions, PostgresServer};
 pub use redis::{Flavor, RedisCluster, RedisConn, RedisOptions, RedisSentinel, RedisServer, Reply};

@@ -79,6 +79,14 @@ impl Daemon {
         Ok(())
     }
 
+    /// Sends a signal that ends it, and waits right here until it has ended: only for one that ends
+    /// soon after this signal, whatever it does.
+    pub(super) fn finish(&self, signal: Signal) {
+        // One that has ended gets none.
+        let _ = self.signal(signal);
+        let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
+    }
+
     /// The last lines of what it said.
     pub(super) fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();

@@ -4,7 +4,6 @@ mod accord;
 mod cluster;
 mod config;
 mod conn;
-mod guarded;
 mod life;
 mod message;
 mod options;

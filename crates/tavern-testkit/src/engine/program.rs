@@ -11,18 +11,20 @@ use std::path::PathBuf;
 /// If it is on this machine in neither place.
 pub(super) fn find(name: &str, package: &str) -> io::Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = cache().into_iter().chain(env::split_paths(&path)).map(|dir| dir.join(name));
+    let bin = cache().map(|dir| dir.join("bin"));
+    let found = bin.into_iter().chain(env::split_paths(&path)).map(|dir| dir.join(name));
     found.into_iter().find(|file| file.is_file()).ok_or_else(|| {
         let text = format!("there is no `{name}` on this machine: install {package}");
         io::Error::new(io::ErrorKind::NotFound, text)
     })
 }
 
-/// Where `scripts/install-deps` puts programs that have no package for the system.
-fn cache() -> Option<PathBuf> {
+/// What is kept between tests; `scripts/install-deps` puts programs that have no package for the
+/// system into `bin` there.
+pub(super) fn cache() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-    Some(base.join("tavern").join("bin"))
+    Some(base.join("tavern"))
 }
 
 #[cfg(test)]

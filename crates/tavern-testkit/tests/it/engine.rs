@@ -2,6 +2,7 @@
 
 mod fleet;
 mod nats;
+mod postgres;
 
 use std::time::Duration;
 

@@ -10,12 +10,12 @@ use tempfile::TempDir;
 
 use super::config::{self, OURSELVES};
 use super::conn::{Login, NatsConn};
-use super::guarded;
 use super::life::is_taken;
 use super::options::{NatsAuth, NatsOptions, NatsTls};
 use super::tls;
 use crate::engine::certificate;
 use crate::engine::daemon::Daemon;
+use crate::engine::guarded;
 use crate::engine::port::PortLease;
 
 /// How far above its port its monitoring is: there a lease keeps another port free.
@@ -192,5 +192,7 @@ impl NatsServer {
 }
 
 fn start(program: &Path, dir: &Path) -> io::Result<Daemon> {
-    guarded::spawn(program, &[Path::new("-c"), &dir.join(config::NAME)], dir)
+    let mut command = guarded::command(program, "KILL")?;
+    command.arg("-c").arg(dir.join(config::NAME)).current_dir(dir);
+    guarded::spawn(command, dir.join("server.log"))
 }

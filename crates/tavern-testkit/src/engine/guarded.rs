@@ -1,36 +1,47 @@
 //! Processes that end with this one, however it ends.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use crate::engine::daemon::Daemon;
-use crate::engine::program;
+use super::daemon::Daemon;
+use super::program;
 
 type Order = (Command, PathBuf, SyncSender<io::Result<Daemon>>);
 
-/// Starts `program` with `arguments` in `dir`. On Linux the system kills it when this process is
-/// killed, which runs no destructor; elsewhere it would stay.
+/// A command that runs `program`. On Linux the system sends it the signal `end` (`KILL`, `QUIT`)
+/// when this process is killed, which runs no destructor; elsewhere it would stay.
 ///
 /// # Errors
 ///
-/// If it does not start.
-pub(super) fn spawn(program: &Path, arguments: &[&Path], dir: &Path) -> io::Result<Daemon> {
+/// If there is no `setpriv`, which tells the system so.
+pub(super) fn command(program: &Path, end: &str) -> io::Result<Command> {
     let mut command = if cfg!(target_os = "linux") {
         let mut command = Command::new(program::find("setpriv", "the Debian package util-linux")?);
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command.args(["--pdeathsig", end, "--"]).arg(program);
         command
     } else {
         Command::new(program)
     };
-    command.args(arguments).current_dir(dir);
+    // What ends a test and all of its group, such as a runner's limit of time, leaves it to the
+    // signal.
+    command.process_group(0);
+    Ok(command)
+}
+
+/// Starts a [`command`], its output appended to the file `log`.
+///
+/// # Errors
+///
+/// If it does not start.
+pub(super) fn spawn(command: Command, log: PathBuf) -> io::Result<Daemon> {
     let (answer, answers) = sync_channel(1);
-    let order = (command, dir.join("server.log"), answer);
     let gone = |_| io::Error::other("the thread that starts engines is gone");
-    starter().send(order).map_err(|_| gone(()))?;
+    starter().send((command, log, answer)).map_err(|_| gone(()))?;
     answers.recv().map_err(|_| gone(()))?
 }
 
