@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
@@ -32,6 +33,9 @@ use crate::shared::{Session, Shared};
 const FLYING: usize = 4096;
 /// Bytes of them, unless one message has more.
 const BYTES: usize = 8 << 20;
+/// After a refusal messages leave one by one for so long: a store that is full has room again at any
+/// moment, and what is on its way then would overtake what was refused.
+const CAREFUL: Duration = Duration::from_secs(5);
 /// What the server puts around a message besides our own headers: the names of headers, of the
 /// stream and of the subject it came from, sequences, a time.
 const AROUND: usize = 512;
@@ -53,6 +57,8 @@ pub(crate) struct Appender {
     before: HashMap<NodeId, u64>,
     /// The time of the last message: times never run backwards.
     last: LogTime,
+    /// When the server refused one the last time.
+    refused: Option<Instant>,
 }
 
 /// A batch, and what is known of its messages by now.
@@ -111,7 +117,7 @@ struct Line {
 impl Appender {
     pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
         let (sent, before) = (HashMap::new(), HashMap::new());
-        Self { shared, jobs, sent, before, last: LogTime::default() }
+        Self { shared, jobs, sent, before, last: LogTime::default(), refused: None }
     }
 
     /// Runs until the backend closes; what is waiting then is answered.
@@ -148,10 +154,16 @@ impl Appender {
     /// Works over one link until it is lost or something fails. Returns a job that was not begun.
     async fn over(&mut self, session: Arc<Session>, job: Job) -> Option<Job> {
         self.before.clone_from(&self.sent);
-        let mut line = match self.line(&session, &job).await {
+        let made = tokio::select! {
+            biased;
+            made = self.line(&session, &job) => made,
+            () = self.shared.until_over(&session) => Err(Failure::of_link(session.ending.reason())),
+        };
+        let mut line = match made {
             Ok(line) => line,
             Err(failure) => {
-                session.notice(&failure);
+                // Nothing of the job was sent.
+                let failure = session.explain(&failure).undone();
                 let _ = job.reply.send(Err(failure.to_write_error()));
                 return None;
             }
@@ -160,12 +172,16 @@ impl Appender {
         loop {
             // What is known is settled with nothing on its way, and in the order of the jobs.
             if let Some(job) = waiting.take() {
-                match self.takes(&mut line, job).await {
-                    Ok(()) => {}
-                    Err(failure) => {
-                        line.fail(&failure);
-                        return None;
+                let taken = tokio::select! {
+                    biased;
+                    taken = self.takes(&mut line, job) => taken,
+                    () = self.shared.until_over(&session) => {
+                        Err(Failure::of_link(session.ending.reason()))
                     }
+                };
+                if let Err(failure) = taken {
+                    line.fail(&failure);
+                    return None;
                 }
             }
             if let Err(failure) = self.fly(&mut line).await {
@@ -173,6 +189,7 @@ impl Appender {
                 return None;
             }
             if let Some(failure) = line.refused.take_if(|_| line.flying.is_empty()) {
+                self.refused = Some(Instant::now());
                 line.fail(&failure);
                 return None;
             }
@@ -281,9 +298,11 @@ impl Appender {
             return Ok(());
         }
         line.serial = line.view.limits.replicas > 1 || line.session.has_peers();
+        let careful = self.refused.is_some_and(|last| last.elapsed() < CAREFUL);
         for number in 0..line.batches.len() {
             while let Some(new) = line.batches[number].publications.front() {
-                if line.flying.len() >= FLYING || (line.bytes > BYTES && !line.flying.is_empty()) {
+                let most = if careful { 1 } else { FLYING };
+                if line.flying.len() >= most || (line.bytes > BYTES && !line.flying.is_empty()) {
                     return Ok(());
                 }
                 let topic = &new.envelope.topic;
@@ -516,9 +535,9 @@ impl Line {
 
     /// Everything that has no answer yet gets this one.
     fn fail(&mut self, failure: &Failure) {
-        self.session.notice(failure);
+        let failure = self.session.explain(failure);
         for batch in self.batches.drain(..) {
-            batch.answer(Some(failure));
+            batch.answer(Some(&failure));
         }
     }
 }

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod conformance;
+mod consumers;
+mod faults;
 mod fencing;
 mod forwarder;
 mod kit;
 mod outages;
 mod outcomes;
 mod reading;
+mod retention;
 mod said;
 mod stand;
 mod streams;
