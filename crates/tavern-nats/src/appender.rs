@@ -154,16 +154,10 @@ impl Appender {
     /// Works over one link until it is lost or something fails. Returns a job that was not begun.
     async fn over(&mut self, session: Arc<Session>, job: Job) -> Option<Job> {
         self.before.clone_from(&self.sent);
-        let made = tokio::select! {
-            biased;
-            made = self.line(&session, &job) => made,
-            () = self.shared.until_over(&session) => Err(Failure::of_link(session.ending.reason())),
-        };
-        let mut line = match made {
+        let mut line = match self.line(&session, &job).await {
             Ok(line) => line,
             Err(failure) => {
-                // Nothing of the job was sent.
-                let failure = session.explain(&failure).undone();
+                session.notice(&failure);
                 let _ = job.reply.send(Err(failure.to_write_error()));
                 return None;
             }
@@ -172,16 +166,12 @@ impl Appender {
         loop {
             // What is known is settled with nothing on its way, and in the order of the jobs.
             if let Some(job) = waiting.take() {
-                let taken = tokio::select! {
-                    biased;
-                    taken = self.takes(&mut line, job) => taken,
-                    () = self.shared.until_over(&session) => {
-                        Err(Failure::of_link(session.ending.reason()))
+                match self.takes(&mut line, job).await {
+                    Ok(()) => {}
+                    Err(failure) => {
+                        line.fail(&failure);
+                        return None;
                     }
-                };
-                if let Err(failure) = taken {
-                    line.fail(&failure);
-                    return None;
                 }
             }
             if let Err(failure) = self.fly(&mut line).await {
@@ -535,9 +525,9 @@ impl Line {
 
     /// Everything that has no answer yet gets this one.
     fn fail(&mut self, failure: &Failure) {
-        let failure = self.session.explain(failure);
+        self.session.notice(failure);
         for batch in self.batches.drain(..) {
-            batch.answer(Some(&failure));
+            batch.answer(Some(failure));
         }
     }
 }
