@@ -154,10 +154,16 @@ impl Appender {
     /// Works over one link until it is lost or something fails. Returns a job that was not begun.
     async fn over(&mut self, session: Arc<Session>, job: Job) -> Option<Job> {
         self.before.clone_from(&self.sent);
-        let mut line = match self.line(&session, &job).await {
+        let made = tokio::select! {
+            biased;
+            made = self.line(&session, &job) => made,
+            () = self.shared.until_over(&session) => Err(Failure::of_link(session.ending.reason())),
+        };
+        let mut line = match made {
             Ok(line) => line,
             Err(failure) => {
-                session.notice(&failure);
+                // Nothing of the job was sent.
+                let failure = session.explain(&failure).undone();
                 let _ = job.reply.send(Err(failure.to_write_error()));
                 return None;
             }
@@ -166,12 +172,16 @@ impl Appender {
         loop {
             // What is known is settled with nothing on its way, and in the order of the jobs.
             if let Some(job) = waiting.take() {
-                match self.takes(&mut line, job).await {
-                    Ok(()) => {}
-                    Err(failure) => {
-                        line.fail(&failure);
-                        return None;
+                let taken = tokio::select! {
+                    biased;
+                    taken = self.takes(&mut line, job) => taken,
+                    () = self.shared.until_over(&session) => {
+                        Err(Failure::of_link(session.ending.reason()))
                     }
+                };
+                if let Err(failure) = taken {
+                    line.fail(&failure);
+                    return None;
                 }
             }
             if let Err(failure) = self.fly(&mut line).await {
@@ -209,6 +219,7 @@ impl Appender {
                     return None;
                 }
                 job = self.jobs.recv(), if room => waiting = Some(job?),
+                () = self.shared.until_over(&line.session) => {}
             }
             let same = self.shared.session().is_ok_and(|now| Arc::ptr_eq(&now, &line.session));
             if !same {
@@ -525,9 +536,9 @@ impl Line {
 
     /// Everything that has no answer yet gets this one.
     fn fail(&mut self, failure: &Failure) {
-        self.session.notice(failure);
+        let failure = self.session.explain(failure);
         for batch in self.batches.drain(..) {
-            batch.answer(Some(failure));
+            batch.answer(Some(&failure));
         }
     }
 }

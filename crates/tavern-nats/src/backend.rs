@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::appender::{Appender, Job};
 use crate::config::{NatsConfig, Storage};
 use crate::connect::Connector;
+use crate::failure::Failure;
 use crate::inbound::Decoder;
 use crate::link::Link;
-use crate::shared::Shared;
+use crate::shared::{Session, Shared};
 use crate::{page, sweep};
 
 /// A node of a namespace that lies in a stream of NATS JetStream.
@@ -66,6 +67,7 @@ impl NatsBackend {
         info.namespace.clone_from(&config.namespace);
         info.atomic_batches = false;
         let connector = Connector::new(&config, format!("{}-{node}", config.client_name))?;
+        connector.check().await?;
         let shared = Arc::new(Shared::new(config, node, connector));
         let tasks = Tasks::new();
         let token = || tasks.token().clone();
@@ -111,6 +113,20 @@ impl NatsBackend {
         self.mismatch.as_ref()
     }
 
+    /// Asks over a link, as long as that is there.
+    async fn over<T>(
+        &self,
+        session: &Session,
+        asking: impl Future<Output = std::result::Result<T, Failure>>,
+    ) -> Result<T> {
+        let answer = tokio::select! {
+            biased;
+            answer = asking => answer.map_err(|failure| session.explain(&failure)),
+            () = self.shared.until_over(session) => Err(Failure::of_link(session.ending.reason())),
+        };
+        answer.map_err(|failure| self.check_open().err().unwrap_or_else(|| failure.into_error()))
+    }
+
     fn check_open(&self) -> Result<()> {
         if self.tasks.token().is_cancelled() { Err(Error::Closed) } else { Ok(()) }
     }
@@ -145,7 +161,7 @@ impl Backend for NatsBackend {
         }
         // Every node gets every push; a filter decides what becomes of it. So what is stored after
         // this look meets the filter.
-        let state = self.shared.look(&session).await.map_err(|f| f.into_error())?;
+        let state = self.over(&session, self.shared.look(&session)).await?;
         Ok(state.head.position)
     }
 
@@ -166,19 +182,19 @@ impl Backend for NatsBackend {
     async fn read(&self, query: ReadQuery) -> Result<Page> {
         self.check_open()?;
         let session = self.shared.session()?;
-        page::read(&self.shared, &session, &query).await.map_err(|f| f.into_error())
+        self.over(&session, page::read(&self.shared, &session, &query)).await
     }
 
     async fn find(&self, lane: &Lane, id: &MessageId) -> Result<Option<u64>> {
         self.check_open()?;
         let session = self.shared.session()?;
-        page::find(&self.shared, &session, lane, id).await.map_err(|f| f.into_error())
+        self.over(&session, page::find(&self.shared, &session, lane, id)).await
     }
 
     async fn head(&self) -> Result<Head> {
         self.check_open()?;
         let session = self.shared.session()?;
-        Ok(self.shared.look(&session).await.map_err(|f| f.into_error())?.head)
+        Ok(self.over(&session, self.shared.look(&session)).await?.head)
     }
 
     async fn close(&self) -> Result<()> {

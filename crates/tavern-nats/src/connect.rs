@@ -92,6 +92,11 @@ impl Connector {
         Ok(Self { options, addresses: Mutex::new(addresses) })
     }
 
+    /// Looks at the files that connecting takes.
+    pub(crate) async fn check(&self) -> Result<()> {
+        self.options.build(Arc::default()).await.map(drop).map_err(Error::config)
+    }
+
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -138,7 +143,9 @@ impl Connector {
             Ok(Err(error)) => Err(in_the_way(&match error.kind() {
                 ConnectErrorKind::AuthorizationViolation => "it refuses the credentials".to_owned(),
                 ConnectErrorKind::Authentication => "the credentials cannot be used".to_owned(),
-                ConnectErrorKind::Tls => format!("TLS fails: {}", sources(&error)),
+                kind if kind == ConnectErrorKind::Tls || is_tls(&error) => {
+                    format!("TLS fails: {}", sources(&error))
+                }
                 ConnectErrorKind::Dns => "its name is not known".to_owned(),
                 ConnectErrorKind::TimedOut => "it does not answer in time".to_owned(),
                 _ => format!("it cannot be reached: {}", sources(&error)),
@@ -190,6 +197,20 @@ fn sources(error: &(dyn std::error::Error + 'static)) -> String {
         next = source.source();
     }
     text
+}
+
+/// Whether TLS has failed.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // What an I/O error holds is not its source.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if error.is::<rustls::Error>() || held.is_some_and(|held| held.is::<rustls::Error>()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl Options {
@@ -272,7 +293,9 @@ impl Options {
                     })
                 };
                 let (jwt, seed) = (part("NATS USER JWT")?, part("USER NKEY SEED")?);
-                let pair = KeyPair::from_seed(seed).map_err(unusable)?;
+                let pair = KeyPair::from_seed(seed).map_err(|_| {
+                    unusable(format!("{}: the seed in it is none of a user", path.display()))
+                })?;
                 Secret::Signed { jwt: Some(jwt.to_owned()), pair }
             }
         })

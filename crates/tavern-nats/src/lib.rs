@@ -12,19 +12,22 @@
 //! back with an older state, or a stream that was deleted, makes the next append open a new epoch,
 //! and clients are told what they missed.
 //!
-//! **The account** needs these permissions, with `NAMESPACE` escaped as in the streams' names:
+//! **The account** needs these permissions and no others, with `NAMESPACE` escaped as in the streams'
+//! names; in a domain its subjects begin with `$JS.DOMAIN.API.` instead. `_INBOX` is the inbox prefix,
+//! if one is set: with one of its own a node cannot hear what others are answered.
 //!
 //! ```text
-//! publish:   tavern.NAMESPACE.>
-//!            $JS.API.STREAM.INFO.TAVERN_NAMESPACE         $JS.API.STREAM.INFO.TAVERN_NAMESPACE_META
+//! publish:   tavern.NAMESPACE.log.>   tavern.NAMESPACE.meta   tavern.NAMESPACE.feed.live.>   _INBOX.>
+//!            $JS.API.STREAM.INFO.TAVERN_NAMESPACE
 //!            $JS.API.STREAM.MSG.GET.TAVERN_NAMESPACE      $JS.API.STREAM.MSG.GET.TAVERN_NAMESPACE_META
-//!            $JS.API.CONSUMER.*.TAVERN_NAMESPACE.>        $JS.API.CONSUMER.*.TAVERN_NAMESPACE_META.>
 //!            $JS.API.CONSUMER.CREATE.TAVERN_NAMESPACE     $JS.API.CONSUMER.CREATE.TAVERN_NAMESPACE_META
+//!            $JS.API.CONSUMER.DELETE.TAVERN_NAMESPACE.>   $JS.API.CONSUMER.DELETE.TAVERN_NAMESPACE_META.>
 //!            $JS.API.CONSUMER.MSG.NEXT.TAVERN_NAMESPACE.>
-//!            $JS.API.STREAM.CREATE.TAVERN_NAMESPACE and …_META, unless the streams are there
-//!            $JS.API.STREAM.UPDATE.TAVERN_NAMESPACE, to change what is kept
-//!            the inbox prefix, for live messages
-//! subscribe: tavern.NAMESPACE.feed.>   _INBOX.> (or the inbox prefix)
+//!            unless the streams are there:
+//!            $JS.API.STREAM.CREATE.TAVERN_NAMESPACE       $JS.API.STREAM.CREATE.TAVERN_NAMESPACE_META
+//!            to change what is kept:
+//!            $JS.API.STREAM.UPDATE.TAVERN_NAMESPACE
+//! subscribe: tavern.NAMESPACE.feed.>   _INBOX.>
 //! ```
 //!
 //! **The driver** is `async-nats`, its core alone. Its own reconnecting is not used: it hides the

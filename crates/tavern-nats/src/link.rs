@@ -14,6 +14,8 @@ use crate::api::Api;
 use crate::connect::{Ending, Server};
 use crate::failure::Failure;
 use crate::inbound::Inbound;
+use crate::log::State;
+use crate::meta::Meta;
 use crate::shared::{Session, Shared};
 
 /// The wait before the second attempt to connect.
@@ -165,6 +167,14 @@ impl Link {
         session.set_servers(
             shared.connector.ids(&names(&state.servers, &session.server), &session.server).await,
         );
+        if state.view.meta.servers.is_empty() {
+            // Before anything can be lost.
+            let servers = session.servers();
+            let note = |_: &State, meta: &mut Meta| {
+                Ok(meta.servers.is_empty() && meta.note_servers(&servers))
+            };
+            shared.amend(&session, note).await?;
+        }
         let restored = Inbound::Restored(state.head.position, pushes);
         let _ = self.inbound.send(restored).await;
         shared.session.send_replace(Some(Arc::clone(&session)));

@@ -71,6 +71,17 @@ impl Session {
         servers.keys().any(|name| *name != self.server.name)
     }
 
+    /// Looks at a failure, and says it in the words of what ended the link, if that is it: the
+    /// server may have said why it does not answer.
+    pub(crate) fn explain(&self, failure: &Failure) -> Failure {
+        self.notice(failure);
+        let mut failure = failure.clone();
+        if failure.link {
+            failure.reason = self.ending.reason();
+        }
+        failure
+    }
+
     pub(crate) fn servers(&self) -> BTreeMap<String, Option<String>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -110,6 +121,16 @@ impl Shared {
         Err(Error::unavailable(health.reason.as_deref().unwrap_or("not connected")))
     }
 
+    /// Waits until a link is not the one there is any more.
+    pub(crate) async fn until_over(&self, session: &Session) {
+        let mut links = self.session.subscribe();
+        let over = |now: &Option<Arc<Session>>| {
+            now.as_ref().is_none_or(|now| !std::ptr::eq(Arc::as_ptr(now), session))
+        };
+        // The sender is ours.
+        let _ = links.wait_for(over).await;
+    }
+
     pub(crate) fn view(&self) -> Option<Arc<View>> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -124,7 +145,7 @@ impl Shared {
         let old = view.as_ref();
         if let Some(old) = old
             && old.is_same_log(next)
-            && (old.revision > next.revision || **old == **next)
+            && (old.is_newer_than(next) || **old == **next)
         {
             return;
         }
