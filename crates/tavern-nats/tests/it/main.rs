@@ -1,6 +1,7 @@
 //! The backend on real servers.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod conformance;
 mod consumers;
 mod faults;
