@@ -285,10 +285,7 @@ async fn a_feed_that_nobody_reads_is_made_up_for_by_counting() {
             let seq = came.next();
             let to = seq.map_or(if quiet { MESSAGES } else { next - 1 }, |seq| seq - 1);
             while next <= to {
-                let query = tavern_backend::ReadQuery {
-                    limit: 4096,
-                    ..tavern_backend::ReadQuery::range(next - 1, to)
-                };
+                let query = ReadQuery::range(next - 1, to).with_limit(4096);
                 let page = within("a page", reader.read(query)).await.unwrap();
                 for entry in &page.entries {
                     take(&mut counted, entry.position.seq);

@@ -189,11 +189,14 @@ async fn metadata_that_are_deleted_begin_anew(flavor: NatsFlavor) {
     client.opened().await;
     let mut cursors = Vec::new();
     for n in 1..=3 {
+        // Each start is noted: the log has said much of itself.
+        stand.kill_and_start().await;
         cursors.push(publish(&broker, message("t", n.to_string())).await);
     }
     assert_eq!(client.texts(3).await, ["1", "2", "3"]);
     let before = node.head().await;
     first.bus().close().await.unwrap();
+    assert!(stand.stream(META).await["state"]["last_seq"].as_u64().unwrap() > 3);
     stand.delete(META).await;
     let after = node.head().await;
     assert_ne!(after.position.epoch, before.position.epoch);
@@ -201,7 +204,8 @@ async fn metadata_that_are_deleted_begin_anew(flavor: NatsFlavor) {
     assert!(after.retention.same_rules(&before.retention), "{:?}", after.retention);
     assert_eq!(client.gap().await.reason.as_str(), "epoch");
     for n in 4..=5 {
-        publish(&broker, message("t", n.to_string())).await;
+        let cursor = publish(&broker, message("t", n.to_string())).await;
+        assert_eq!(cursor.0.epoch, after.position.epoch, "it is followed at once");
     }
     assert_eq!(client.texts(2).await, ["4", "5"]);
     let other = stage.node().await.broker();
