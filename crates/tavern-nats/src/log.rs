@@ -51,15 +51,6 @@ impl View {
         let known = self.lineage.epoch == epoch || epochs.any(|parent| parent == epoch);
         known && self.revision > other.revision
     }
-
-    /// Whether the other one is what the same log said of itself before. Revisions begin anew where
-    /// that was deleted, and with an epoch of which nothing older knows.
-    pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
-        let epoch = other.lineage.epoch;
-        let mut epochs = self.lineage.forks.iter().map(|fork| fork.parent);
-        let known = self.lineage.epoch == epoch || epochs.any(|parent| parent == epoch);
-        known && self.revision > other.revision
-    }
 }
 
 /// The log at one moment.
