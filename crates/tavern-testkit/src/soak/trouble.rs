@@ -8,6 +8,9 @@ use crate::engine::{NatsServer, RedisServer};
 use crate::hub::Hub;
 use crate::wait::within;
 
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// What happens while a soak runs.
 #[derive(Debug)]
 pub enum Trouble<'a> {
@@ -67,7 +70,12 @@ impl Trouble<'_> {
                     3 => server.terminate().await?,
                     _ => {
                         server.lame_duck()?;
-                        until("the end of a lame duck", async || !server.is_running()).await;
+                        within("the end of a lame duck", async {
+                            while server.is_running() {
+                                tokio::time::sleep(LOOK).await;
+                            }
+                        })
+                        .await;
                     }
                 }
                 server.start_again().await?;
@@ -93,16 +101,11 @@ async fn ready(hubs: &[Hub]) {
     let client = reqwest::Client::new();
     for hub in hubs {
         let url = format!("{}/readyz", hub.url());
-        let ready = async || client.get(&url).send().await.is_ok_and(|a| a.status().is_success());
-        until("the hub is ready again", ready).await;
+        within("the hub is ready again", async {
+            while !client.get(&url).send().await.is_ok_and(|a| a.status().is_success()) {
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
     }
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    within(what, async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
 }
