@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod demo;
 mod kit;
+mod nats;
 mod refusals;
 mod retention;
 mod settings;

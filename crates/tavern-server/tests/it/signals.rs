@@ -1,11 +1,13 @@
 //! SIGTERM and SIGINT.
 
+use std::process::Stdio;
+
 use rustix::process::Signal;
 use tavern_sse::Item;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::kit::{Node, empty, within};
+use crate::kit::{Node, empty, tavern, within};
 
 async fn ends_streams(signal: Signal) {
     let dir = empty();
@@ -29,6 +31,17 @@ async fn sigterm_ends_streams_with_a_time_to_come_back() {
 #[tokio::test]
 async fn sigint_ends_streams_with_a_time_to_come_back() {
     ends_streams(Signal::INT).await;
+}
+
+#[tokio::test]
+async fn a_hub_whose_log_nobody_reads_ends_in_order() {
+    let dir = empty();
+    let mut command = tavern(dir.path());
+    command.args(["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+    let mut node = Node::of(command).await;
+    drop(node.child.stderr.take());
+    node.signal(Signal::TERM);
+    assert_eq!(node.code().await, Some(0));
 }
 
 /// A connection in the middle of a request, which holds a clean end back.

@@ -43,6 +43,8 @@ async fn what_cannot_be_meant_is_refused() {
     check(&["--listen", "8080"], "write HOST:PORT").await;
     check(&["--backend", "kafka://:hunter2@host"], "compiled in: `memory:`, `sqlite:PATH`").await;
     check(&["--backend", "redis://:hunter2@host?db=1"], "`db` is no parameter").await;
+    check(&["--backend", "nats://:hunter2@host"], "USER:PASSWORD or a token").await;
+    check(&["--backend", "tls://hunter2@host?db=1"], "`db` is no parameter").await;
     check(&["--backend", "sqlite:"], "a file is expected").await;
     check(&["--backend", "memory:", "--durability", "full"], "`durability` is no parameter").await;
     check(&["--backend", "sqlite:x.db?namespace=a", "--namespace", "b"], "given twice").await;
