@@ -3,4 +3,5 @@
 mod clustered;
 mod crowd;
 mod faults;
+mod links;
 mod suite;

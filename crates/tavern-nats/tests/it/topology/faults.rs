@@ -16,6 +16,7 @@ on_both! {
     servers_restart_one_after_the_other,
     all_servers_die_at_once,
     a_follower_stands_still_and_reads_go_on,
+    a_leader_stands_still_and_is_not_believed_afterwards,
 }
 
 /// Waits until a node has seen something more of the log.
@@ -100,6 +101,28 @@ async fn a_follower_stands_still_and_reads_go_on(flavor: NatsFlavor) {
         tokio::time::sleep(Duration::from_secs(3)).await;
         follower.resume().unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
+    })
+    .await;
+    assert_eq!(head.lineage.forks, []);
+}
+
+/// When it goes on it takes itself for the leader for a moment: what it says of the log's end is
+/// old, and no reason for a new epoch.
+async fn a_leader_stands_still_and_is_not_believed_afterwards(flavor: NatsFlavor) {
+    let rig = rig(flavor).await;
+    let head = under_load(&rig, async |nodes| {
+        let old = rig.cluster.stream_leader(&rig.log()).await.unwrap();
+        rig.cluster.server(old).pause().unwrap();
+        let new = rig.cluster.stream_leader(&rig.log()).await.unwrap();
+        assert_ne!(old, new);
+        for node in nodes {
+            goes_on(node).await;
+        }
+        rig.cluster.server(old).resume().unwrap();
+        for node in nodes {
+            goes_on(node).await;
+        }
+        rig.cluster.wait_ready().await.unwrap();
     })
     .await;
     assert_eq!(head.lineage.forks, []);
