@@ -41,10 +41,21 @@ async fn node(url: &str) -> Broker {
 }
 
 async fn refused(url: &str, said: &str) {
-    let error = within("an answer", connect(url)).await.expect_err(url);
+    let error = error(url, said).await;
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+}
+
+/// It is no use to try again.
+async fn misconfigured(url: &str, said: &str) {
+    let error = error(url, said).await;
+    assert!(matches!(error, Error::Config { .. }), "{error:?}");
+}
+
+async fn error(url: &str, said: &str) -> Error {
+    let error = within("an answer", connect(url)).await.expect_err(url);
     let text = format!("{error} {error:?}");
     assert!(text.contains(said) && !text.contains("hunter2"), "{said}: {text}");
+    error
 }
 
 async fn server(flavor: NatsFlavor, auth: NatsAuth) -> NatsServer {
@@ -98,8 +109,9 @@ async fn a_credentials_file_speaks_for_a_user_of_an_account() {
         std::fs::write(&path, operator::Operator::new().credentials()).unwrap();
         refused(&url, "refuses the credentials").await;
         std::fs::write(&path, "hunter2").unwrap();
-        refused(&url, "has no part `NATS USER JWT`").await;
-        refused(&format!("nats://{}?creds=/no/such.creds", server.addr()), "/no/such.creds").await;
+        misconfigured(&url, "has no part `NATS USER JWT`").await;
+        let missing = format!("nats://{}?creds=/no/such.creds", server.addr());
+        misconfigured(&missing, "/no/such.creds").await;
     }
 }
 
@@ -135,7 +147,7 @@ async fn a_server_that_asks_for_a_certificate_gets_it() {
         works(&url(&cert, &key)).await;
         refused(&format!("{}?ca={}", server.url(), server.dir().join("ca.pem").display()), "")
             .await;
-        refused(&url(&cert, Path::new("/no/such.key")), "/no/such.key").await;
+        misconfigured(&url(&cert, Path::new("/no/such.key")), "/no/such.key").await;
     }
 }
 
