@@ -22,5 +22,7 @@ pub use nats::{
     NatsAuth, NatsCluster, NatsConn, NatsFlavor, NatsMessage, NatsOptions, NatsServer, NatsTls,
     NatsUser,
 };
-pub use postgres::{PostgresAuth, PostgresOptions, PostgresServer};
+pub use postgres::{
+    PgBouncer, PgBouncerOptions, PostgresAuth, PostgresOptions, PostgresPair, PostgresServer,
+};
 pub use redis::{Flavor, RedisCluster, RedisConn, RedisOptions, RedisSentinel, RedisServer, Reply};

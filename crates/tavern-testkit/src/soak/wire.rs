@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tavern_backend::Tasks;
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +14,8 @@ use tokio::task::JoinSet;
 #[derive(Debug)]
 pub struct Wire {
     port: u16,
+    /// Where it leads now.
+    to: Arc<AtomicU16>,
     /// How often it was cut. Each connection watches it.
     cuts: watch::Sender<u64>,
     /// Connections it has carried so far.
@@ -32,13 +36,15 @@ impl Wire {
         let cuts = watch::Sender::new(0);
         let tasks = Tasks::new();
         let (watched, token) = (cuts.clone(), tasks.token().clone());
+        let to = Arc::new(AtomicU16::new(port));
+        let target = Arc::clone(&to);
         tasks.spawn(async move {
             let mut open = JoinSet::new();
             loop {
                 tokio::select! {
                     // One that was gone before it was taken is no loss.
                     Ok((client, _)) = listener.accept() => {
-                        let to = ([127, 0, 0, 1], port).into();
+                        let to = ([127, 0, 0, 1], target.load(Ordering::Acquire)).into();
                         open.spawn(carry(client, to, watched.subscribe(), count.clone()));
                     }
                     Some(_) = open.join_next() => {}
@@ -46,7 +52,7 @@ impl Wire {
                 }
             }
         });
-        Ok(Self { port: ours, cuts, carried, _tasks: tasks })
+        Ok(Self { port: ours, to, cuts, carried, _tasks: tasks })
     }
 
     /// Where it begins.
@@ -59,6 +65,12 @@ impl Wire {
     #[must_use]
     pub fn carried(&self) -> u64 {
         *self.carried.borrow()
+    }
+
+    /// Leads to another port from now on, and cuts all connections that it carries now.
+    pub fn turn_to(&self, port: u16) {
+        self.to.store(port, Ordering::Release);
+        self.cut();
     }
 
     /// Cuts all connections that it carries now.

@@ -6,7 +6,12 @@ use std::path::Path;
 use super::options::PostgresOptions;
 
 /// Its settings, as a file that is read after its own.
-pub(super) fn settings(options: &PostgresOptions, dir: &Path, port: u16) -> String {
+pub(super) fn settings(
+    options: &PostgresOptions,
+    dir: &Path,
+    port: u16,
+    primary: Option<&str>,
+) -> String {
     let mut settings = vec![
         ("listen_addresses", "127.0.0.1".to_owned()),
         ("port", port.to_string()),
@@ -17,6 +22,9 @@ pub(super) fn settings(options: &PostgresOptions, dir: &Path, port: u16) -> Stri
         ("timezone", "UTC".to_owned()),
         ("log_timezone", "UTC".to_owned()),
     ];
+    if let Some(primary) = primary {
+        settings.push(("primary_conninfo", primary.to_owned()));
+    }
     if options.tls {
         settings.push(("ssl", "on".to_owned()));
         for (name, file) in [("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key")] {

@@ -10,15 +10,15 @@ use super::owner::Owner;
 /// What belongs to a run of the server, not to its data.
 const OF_A_RUN: [&str; 2] = ["postmaster.pid", "postmaster.opts"];
 
-/// Copies the data directory `from` to `to`, which is not there yet, for `owner`. Files that vanish
-/// meanwhile are left out.
+/// Copies the data directory `from` to `to` for `owner`, which is empty or not there yet. Files that
+/// vanish meanwhile are left out.
 ///
 /// # Errors
 ///
 /// If they cannot be read or written.
 pub(super) fn copy(from: &Path, to: &Path, owner: Owner) -> io::Result<()> {
     // Postgres refuses directories that others may read.
-    DirBuilder::new().mode(0o700).create(to)?;
+    DirBuilder::new().mode(0o700).recursive(true).create(to)?;
     owner.give(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -36,18 +36,6 @@ pub(super) fn copy(from: &Path, to: &Path, owner: Owner) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what is there of the directory.
-///
-/// # Errors
-///
-/// If it cannot be removed.
-pub(super) fn remove(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
 /// Puts the data directory `from` in the place of `to`, and keeps `from`.
 ///
 /// # Errors
@@ -58,14 +46,24 @@ pub(super) fn replace(to: &Path, from: &Path, owner: Owner) -> io::Result<()> {
         let text = format!("there is no {}", from.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
-    // It names the shared memory of the run before, which the next start frees.
-    let of_a_run = to.join(OF_A_RUN[0]);
-    let kept = fs::read(&of_a_run);
-    remove(to)?;
-    copy(from, to, owner)?;
-    if let Ok(text) = kept {
-        fs::write(&of_a_run, text)?;
-        owner.give(&of_a_run)?;
+    clear(to)?;
+    copy(from, to, owner)
+}
+
+/// Empties the directory, if it is there. It stays itself: by that the next start knows which shared
+/// memory the run before has left, and frees it.
+///
+/// # Errors
+///
+/// If something cannot be removed.
+pub(super) fn clear(dir: &Path) -> io::Result<()> {
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
     }
     Ok(())
 }

@@ -132,7 +132,7 @@ impl PostgresServer {
 }
 
 /// Stops the process, and waits until it stands still.
-fn stop(daemon: &Daemon) -> io::Result<()> {
+pub(super) fn stop(daemon: &Daemon) -> io::Result<()> {
     daemon.signal(Signal::STOP)?;
     let id = i32::try_from(daemon.id()).ok().and_then(Pid::from_raw);
     let id = WaitId::Pid(id.ok_or(io::ErrorKind::NotFound)?);

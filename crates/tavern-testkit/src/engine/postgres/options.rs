@@ -65,12 +65,13 @@ impl PostgresOptions {
 
     /// Sets one of its settings, such as `max_connections` or `statement_timeout`.
     #[must_use]
-    pub fn with_setting(mut self, name: impl Into<String>, value: impl ToString) -> Self {
-        self.settings.push((name.into(), value.to_string()));
+    pub fn with_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
         self
     }
 
-    /// Does not wait for the disk: faster, and as good as long as the machine does not crash.
+    /// Does not wait for the disk, which no kill of a process needs: only a crash of the machine
+    /// does. A start after a kill takes a tenth of the time.
     #[must_use]
     pub fn without_fsync(self) -> Self {
         self.with_setting("fsync", "off")

@@ -53,6 +53,8 @@ impl Owner {
         }
         // The messages are read.
         command.env("LC_ALL", "C");
+        // No passwords or certificates of whoever runs the test.
+        command.env("HOME", "/nonexistent");
         if let Self::Other { user, group } = self {
             command.uid(user).gid(group);
         }

@@ -7,7 +7,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::server::{PostgresServer, SOCKETS};
+use super::owner::Owner;
+use super::programs::Programs;
+use super::server::PostgresServer;
 use crate::wait::patience;
 
 impl PostgresServer {
@@ -27,9 +29,8 @@ impl PostgresServer {
     ///
     /// As [`psql`](Self::psql).
     pub async fn psql_in(&self, database: &str, sql: &str) -> io::Result<String> {
-        let (dir, port) = (self.dir().join(SOCKETS), self.port());
-        let place = format!("host='{}' port={port} user=postgres dbname={database}", dir.display());
-        self.psql_at(&place, sql).await
+        let database = database.replace('\\', "\\\\").replace('\'', "\\'");
+        self.psql_at(&format!("{} dbname='{database}'", self.door()), sql).await
     }
 
     /// As [`psql`](Self::psql), through this URL, be it of a proxy.
@@ -38,28 +39,13 @@ impl PostgresServer {
     ///
     /// As [`psql`](Self::psql), and if it is not let in.
     pub async fn psql_at(&self, url: &str, sql: &str) -> io::Result<String> {
-        let mut command = self.owner.command(&self.programs.get("psql")?);
-        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", url]);
-        command.current_dir(self.dir());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut command = Command::from(command);
-        let mut child = command.kill_on_drop(true).spawn()?;
-        let stdin = child.stdin.take();
-        let talk = async {
-            if let Some(mut stdin) = stdin {
-                // One that has ended by now says why.
-                let _ = stdin.write_all(sql.as_bytes()).await;
-            }
-            child.wait_with_output().await
-        };
-        let output = timeout(patience(), talk).await.map_err(|_| {
-            io::Error::new(io::ErrorKind::TimedOut, format!("no answer in time: {sql}"))
-        })??;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
-        }
-        let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(io::Error::other(text))
+        run(&self.programs, self.owner, url, sql).await
+    }
+
+    /// What a client says to come in as the superuser through the socket.
+    pub(super) fn door(&self) -> String {
+        let (dir, port) = (self.socket_dir(), self.port());
+        format!("host='{}' port={port} user=postgres", dir.display())
     }
 
     /// Makes a database, whose owner is the superuser.
@@ -80,6 +66,40 @@ impl PostgresServer {
         let (name, password) = (identifier(name), password.replace('\'', "''"));
         self.psql(&format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'")).await.map(|_| ())
     }
+}
+
+/// Lets `psql` run these statements at this URL.
+///
+/// # Errors
+///
+/// The first statement that fails, in the server's words; no answer in time.
+pub(super) async fn run(
+    programs: &Programs,
+    owner: Owner,
+    url: &str,
+    sql: &str,
+) -> io::Result<String> {
+    let mut command = owner.command(&programs.get("psql")?);
+    command.args(["-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", url]);
+    command.current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Command::from(command).kill_on_drop(true).spawn()?;
+    let stdin = child.stdin.take();
+    let talk = async {
+        if let Some(mut stdin) = stdin {
+            // One that has ended by now says why.
+            let _ = stdin.write_all(sql.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = timeout(patience(), talk).await.map_err(|_| {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no answer in time: {sql}"))
+    })??;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(io::Error::other(text))
 }
 
 fn identifier(name: &str) -> String {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::Signal;
@@ -14,6 +15,7 @@ use super::life::is_taken;
 use super::options::PostgresOptions;
 use super::owner::Owner;
 use super::programs::Programs;
+use super::replica;
 use super::template;
 use super::warden::Warden;
 use crate::engine::certificate;
@@ -48,11 +50,20 @@ impl PostgresServer {
     /// If the programs are not there (the error says what to install), or it does not start: with
     /// its last words.
     pub async fn start(options: PostgresOptions) -> io::Result<Self> {
+        Self::start_from(options, None).await
+    }
+
+    /// Starts a server that replicates the one at `primary`, or one that is empty.
+    pub(super) async fn start_from(
+        options: PostgresOptions,
+        primary: Option<String>,
+    ) -> io::Result<Self> {
         let mut tries = 0..5;
         loop {
-            let options = options.clone();
+            let (options, primary) = (options.clone(), primary.clone());
             // Another test may be busy making the template.
-            let spawn = tokio::task::spawn_blocking(move || Self::spawn(options));
+            let spawn =
+                tokio::task::spawn_blocking(move || Self::spawn(options, primary.as_deref()));
             let server = spawn.await.map_err(io::Error::other)??;
             match server.is_up().await {
                 // Somebody who asks for no lease was faster.
@@ -63,7 +74,7 @@ impl PostgresServer {
         }
     }
 
-    fn spawn(options: PostgresOptions) -> io::Result<Self> {
+    fn spawn(options: PostgresOptions, primary: Option<&str>) -> io::Result<Self> {
         let programs = Programs::find()?;
         let owner = Owner::find()?;
         let port = PortLease::take()?;
@@ -76,8 +87,11 @@ impl PostgresServer {
             certificate::write(path)?;
             owner.give(&path.join("server.key"))?;
         }
-        template::copy(&programs, &path.join(DATA), owner)?;
-        configure(&options, path, port.get())?;
+        match primary {
+            None => template::copy(&programs, &path.join(DATA), owner)?,
+            Some(primary) => replica::copy(&programs, primary, path, owner)?,
+        }
+        configure(&options, path, port.get(), primary)?;
         let daemon = Mutex::new(Arc::new(run(&programs, path, owner)?));
         Ok(Self { daemon, warden: Mutex::default(), programs, owner, options, port, dir })
     }
@@ -145,15 +159,27 @@ impl Drop for PostgresServer {
         let _ = daemon.signal(Signal::CONT);
         // It takes its processes and its shared memory with it, and writes no checkpoint.
         daemon.finish(Signal::QUIT);
+        // One that was killed could not, which its file shows.
+        let file = self.dir.path().join(DATA).join("postmaster.pid");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        if let Some(id) = text.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
+            // Without the program a few bytes stay until the machine starts again.
+            let _ = Command::new("ipcrm").args(["-m", id]).stderr(Stdio::null()).status();
+        }
     }
 }
 
 /// Adds its configuration to a fresh data directory.
-fn configure(options: &PostgresOptions, dir: &Path, port: u16) -> io::Result<()> {
+pub(super) fn configure(
+    options: &PostgresOptions,
+    dir: &Path,
+    port: u16,
+    primary: Option<&str>,
+) -> io::Result<()> {
     let data = dir.join(DATA);
     let file = data.join("postgresql.conf");
     let mut file = fs::OpenOptions::new().append(true).open(file)?;
-    file.write_all(config::settings(options, dir, port).as_bytes())?;
+    file.write_all(config::settings(options, dir, port, primary).as_bytes())?;
     fs::write(data.join("pg_hba.conf"), config::hba(options))
 }
 

@@ -45,7 +45,7 @@ fn get(programs: &Programs, owner: Owner) -> io::Result<PathBuf> {
         run(&mut command)?;
         // Moved there last: what was cut off looks like nothing complete.
         let new = cache.join(format!("{name}.new"));
-        data::remove(&new)?;
+        data::clear(&new)?;
         data::copy(&made, &new, Owner::Ourselves)?;
         fs::rename(&new, &template)?;
     }
