@@ -127,8 +127,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// Another consumer, or a stream of that name with other settings, is there.
 pub(crate) const NAME_IN_USE: u32 = 10058;
-/// The last seq of the subject is another than expected.
-pub(crate) const WRONG_LAST: u32 = 10071;
+/// The last seq of the subject is another than expected, or may be: one that is on its way through a
+/// cluster counts (from 2.11 on).
+pub(crate) const WRONG_LAST: [u32; 2] = [10071, 10164];
 
 impl Api {
     pub(crate) fn new(client: Client, domain: Option<&str>, timeout: Duration) -> Self {

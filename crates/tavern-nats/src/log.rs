@@ -218,7 +218,7 @@ impl Shared {
         headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string());
         match api.publish(self.names.meta(), headers, body.into()).await {
             Ok(ack) => Ok(Some(ack.seq)),
-            Err(failure) if failure.code == WRONG_LAST => Ok(None),
+            Err(failure) if WRONG_LAST.contains(&failure.code) => Ok(None),
             Err(failure) => Err(failure),
         }
     }
