@@ -13,8 +13,11 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tavern_backend::{
-    Append, Error, LogTime, NodeId, Position, Publication, Published, Rejection, Result, wire,
+    Append, Error, LogTime, Origin, Place, Position, Publication, Published, Rejection, Result,
+    wire,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -26,7 +29,7 @@ use crate::failure::Failure;
 use crate::log::View;
 use crate::names::{lane_name, message_id};
 use crate::page;
-use crate::resent::Kept;
+use crate::resent::{Kept, Unsettled};
 use crate::shared::{Session, Shared};
 
 /// Messages on their way at most.
@@ -51,10 +54,8 @@ pub(crate) struct Job {
 pub(crate) struct Appender {
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
-    /// The highest counter of each node that was published here.
-    sent: HashMap<NodeId, u64>,
-    /// The same when this link came up: who is at or below may be in the log already.
-    before: HashMap<NodeId, u64>,
+    /// What became of publications whose callers were not told: they may be sent again.
+    unsettled: Unsettled,
     /// The time of the last message: times never run backwards.
     last: LogTime,
     /// When the server refused one the last time.
@@ -65,6 +66,7 @@ pub(crate) struct Appender {
 #[derive(Debug)]
 struct Batch {
     publications: VecDeque<Publication>,
+    keys: Vec<Origin>,
     published: Vec<Option<Published>>,
     /// Messages without an answer.
     open: usize,
@@ -112,12 +114,17 @@ struct Line {
     busy: HashSet<String>,
     /// Lanes of which something is sent again.
     resent: HashMap<String, Kept>,
+    /// Ids that the log has: whether it is the same message is being asked.
+    compared: FuturesUnordered<BoxFuture<'static, Compared>>,
 }
+
+/// A message by its batch and its slot there, and what became of it.
+type Compared = (u64, usize, std::result::Result<Published, Failure>);
 
 impl Appender {
     pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
-        let (sent, before) = (HashMap::new(), HashMap::new());
-        Self { shared, jobs, sent, before, last: LogTime::default(), refused: None }
+        let unsettled = Unsettled::default();
+        Self { shared, jobs, unsettled, last: LogTime::default(), refused: None }
     }
 
     /// Runs until the backend closes; what is waiting then is answered.
@@ -153,7 +160,6 @@ impl Appender {
 
     /// Works over one link until it is lost or something fails. Returns a job that was not begun.
     async fn over(&mut self, session: Arc<Session>, job: Job) -> Option<Job> {
-        self.before.clone_from(&self.sent);
         let made = tokio::select! {
             biased;
             made = self.line(&session, &job) => made,
@@ -180,17 +186,18 @@ impl Appender {
                     }
                 };
                 if let Err(failure) = taken {
-                    line.fail(&failure);
+                    self.fail(&mut line, &failure);
                     return None;
                 }
             }
             if let Err(failure) = self.fly(&mut line).await {
-                line.fail(&failure);
+                self.fail(&mut line, &failure);
                 return None;
             }
-            if let Some(failure) = line.refused.take_if(|_| line.flying.is_empty()) {
+            let nothing_left = line.flying.is_empty() && line.compared.is_empty();
+            if let Some(failure) = line.refused.take_if(|_| nothing_left) {
                 self.refused = Some(Instant::now());
-                line.fail(&failure);
+                self.fail(&mut line, &failure);
                 return None;
             }
             let deadline = line.deadline(self.shared.config.timeout);
@@ -199,23 +206,36 @@ impl Appender {
                 biased;
                 ack = line.acks.next() => {
                     let Some(ack) = ack else {
-                        line.fail(&Failure::of_link(line.session.ending.reason()));
+                        self.fail(&mut line, &Failure::of_link(session.ending.reason()));
                         return None;
                     };
-                    if let Err(failure) = self.landed(&mut line, &ack).await {
-                        line.fail(&failure);
+                    if let Err(failure) = self.landed(&mut line, &ack) {
+                        self.fail(&mut line, &failure);
                         return None;
                     }
                     // As many as have come.
                     while let Some(Some(ack)) = futures_util::FutureExt::now_or_never(line.acks.next()) {
-                        if let Err(failure) = self.landed(&mut line, &ack).await {
-                            line.fail(&failure);
+                        if let Err(failure) = self.landed(&mut line, &ack) {
+                            self.fail(&mut line, &failure);
                             return None;
                         }
                     }
                 }
+                Some((batch, slot, published)) = line.compared.next() => match published {
+                    Ok(published) => {
+                        let number = batch.checked_sub(line.first_batch);
+                        let number = number.and_then(|n| usize::try_from(n).ok());
+                        line.give(number.unwrap_or(usize::MAX), slot, published);
+                        line.answer();
+                    }
+                    Err(failure) => {
+                        self.fail(&mut line, &failure.in_doubt());
+                        return None;
+                    }
+                },
                 () = tokio::time::sleep_until(deadline) => {
-                    line.fail(&Failure::of_link("the server does not acknowledge in time").in_doubt());
+                    let silent = "the server does not acknowledge in time";
+                    self.fail(&mut line, &Failure::of_link(silent).in_doubt());
                     return None;
                 }
                 job = self.jobs.recv(), if room => waiting = Some(job?),
@@ -223,9 +243,24 @@ impl Appender {
             }
             let same = self.shared.session().is_ok_and(|now| Arc::ptr_eq(&now, &line.session));
             if !same {
-                line.fail(&Failure::of_link(line.session.ending.reason()));
+                self.fail(&mut line, &Failure::of_link(session.ending.reason()));
                 return waiting;
             }
+        }
+    }
+
+    /// Everything that has no answer yet gets this one; what is known of it is kept for when it is
+    /// sent again.
+    fn fail(&mut self, line: &mut Line, failure: &Failure) {
+        let failure = line.session.explain(failure);
+        for batch in &mut line.batches {
+            let sent = batch.published.len() - batch.publications.len();
+            for (key, published) in batch.keys.iter().zip(&batch.published).take(sent) {
+                self.unsettled.note(*key, published.clone());
+            }
+        }
+        for batch in line.batches.drain(..) {
+            batch.answer(Some(&failure));
         }
     }
 
@@ -250,6 +285,7 @@ impl Appender {
             serial: true,
             busy: HashSet::new(),
             resent: HashMap::new(),
+            compared: FuturesUnordered::new(),
         })
     }
 
@@ -270,6 +306,7 @@ impl Appender {
             }
         });
         let batch = Batch {
+            keys: publications.iter().map(|new| new.key).collect(),
             published: vec![None; publications.len()],
             open: publications.len(),
             publications: publications.into(),
@@ -283,7 +320,7 @@ impl Appender {
             while line.flying.iter().any(Option::is_some) {
                 let ack = tokio::time::timeout(self.shared.config.timeout, line.acks.next()).await;
                 match ack {
-                    Ok(Some(ack)) => self.landed(line, &ack).await?,
+                    Ok(Some(ack)) => self.landed(line, &ack)?,
                     _ => return Err(Failure::of_link(line.session.ending.reason()).in_doubt()),
                 }
             }
@@ -332,18 +369,24 @@ impl Appender {
         let live = line.view.retention.of(&new.envelope.topic).is_live();
         let data = new.envelope.data.len();
         let max = self.shared.config.max_payload.min(line.session.max_payload);
-        let tries_again =
-            !live && self.before.get(&key.node).is_some_and(|last| key.counter <= *last);
-        if tries_again {
-            // The server forgets over a restart what it has trimmed: the log itself is asked.
-            if let Some(seq) = self.stored_before(line, &lane, &new).await? {
-                let position = Position::new(line.view.lineage.epoch, seq);
-                line.give(number, slot, Published::Duplicate(position));
+        match self.unsettled.get(key) {
+            None => {
+                // What is sent again comes before what is new.
+                line.resent.remove(&lane);
+            }
+            Some(Some(published)) if line.still_holds(&published) => {
+                line.give(number, slot, published);
                 return Ok(());
             }
-        } else {
-            // What is sent again comes before what is new.
-            line.resent.remove(&lane);
+            Some(_) if live => {}
+            Some(_) => {
+                // The server forgets over a restart what it has trimmed: the log itself is asked.
+                if let Some(seq) = self.stored_before(line, &lane, &new).await? {
+                    let position = Position::new(line.view.lineage.epoch, seq);
+                    line.give(number, slot, Published::Duplicate(position));
+                    return Ok(());
+                }
+            }
         }
         let id = message_id(&lane, new.envelope.id.as_ref(), key);
         let given = new.envelope.id.is_some().then(|| new.clone());
@@ -379,8 +422,6 @@ impl Appender {
                 writer.publish(reply, Bytes::new()).await?;
             }
         }
-        let sent = self.sent.entry(key.node).or_default();
-        *sent = (*sent).max(key.counter);
         line.batches[number].begun = true;
         line.bytes += size;
         let lane = line.serial.then_some(lane);
@@ -411,7 +452,7 @@ impl Appender {
             page::in_lane(&self.shared, &line.session, &state, lane, false, |found| {
                 let record = Body::parse(found.payload).and_then(|body| body.record().ok());
                 let key = record.map(|record| record.origin);
-                kept.push(found.seq, key.filter(|key| self.before.contains_key(&key.node)));
+                kept.push(found.seq, key);
             })
             .await?;
             line.resent.insert(lane.to_owned(), kept);
@@ -421,7 +462,7 @@ impl Appender {
     }
 
     /// Takes an acknowledgement.
-    async fn landed(&self, line: &mut Line, ack: &Message) -> std::result::Result<(), Failure> {
+    fn landed(&self, line: &mut Line, ack: &Message) -> std::result::Result<(), Failure> {
         let number = ack.subject.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
         let at = number.and_then(|number| usize::try_from(number.checked_sub(line.first)?).ok());
         let Some(flying) = at.and_then(|at| line.flying.get_mut(at)?.take()) else {
@@ -455,11 +496,24 @@ impl Appender {
             Ok(Ack { seq, .. }) => {
                 let position = Position::new(epoch, seq);
                 match flying.given {
-                    Some(new) if !self.is_same(line, seq, &new).await? => {
-                        let Some(id) = new.envelope.id else { return Ok(()) };
-                        Published::Rejected(Rejection::IdConflict { id, position })
+                    Some(new) => {
+                        // Asked of the log beside everything else.
+                        let (shared, session) =
+                            (Arc::clone(&self.shared), Arc::clone(&line.session));
+                        let (batch, slot) = (flying.batch, flying.slot);
+                        line.compared.push(Box::pin(async move {
+                            let same = is_same(&shared, &session, seq, &new).await;
+                            let published = same.map(|same| match new.envelope.id {
+                                Some(id) if !same => {
+                                    Published::Rejected(Rejection::IdConflict { id, position })
+                                }
+                                _ => Published::Duplicate(position),
+                            });
+                            (batch, slot, published)
+                        }));
+                        return Ok(());
                     }
-                    _ => Published::Duplicate(position),
+                    None => Published::Duplicate(position),
                 }
             }
             Err(failure) => {
@@ -480,22 +534,22 @@ impl Appender {
         line.answer();
         Ok(())
     }
+}
 
-    /// Whether what the log has under an id is this message.
-    async fn is_same(
-        &self,
-        line: &Line,
-        seq: u64,
-        new: &Publication,
-    ) -> std::result::Result<bool, Failure> {
-        let Some(entry) = page::at(&self.shared, &line.session, seq).await? else {
-            // It was trimmed, and nobody can tell any more.
-            return Ok(true);
-        };
-        let (old, new_one) = (&entry.record, &new.envelope);
-        let same = old.envelope.data == new_one.data && old.envelope.event == new_one.event;
-        Ok(old.origin == new.key || same)
-    }
+/// Whether what the log has under an id is this message.
+async fn is_same(
+    shared: &Shared,
+    session: &Session,
+    seq: u64,
+    new: &Publication,
+) -> std::result::Result<bool, Failure> {
+    let Some(entry) = page::at(shared, session, seq).await? else {
+        // It was trimmed, and nobody can tell any more.
+        return Ok(true);
+    };
+    let (old, envelope) = (&entry.record, &new.envelope);
+    let same = old.envelope.data == envelope.data && old.envelope.event == envelope.event;
+    Ok(old.origin == new.key || same)
 }
 
 impl Line {
@@ -512,6 +566,19 @@ impl Line {
             || Instant::now() + std::time::Duration::from_secs(3600),
             |f| f.left + timeout,
         )
+    }
+
+    /// Whether an answer of an earlier link is still true: what it speaks of is in the log.
+    fn still_holds(&self, published: &Published) -> bool {
+        match published {
+            Published::Stored(position) | Published::Duplicate(position) => {
+                let place = self.view.lineage.locate(*position, u64::MAX);
+                matches!(place, Place::At { .. })
+            }
+            Published::Live => true,
+            // Asked again: what is refused may fit by now.
+            _ => false,
+        }
     }
 
     fn give(&mut self, number: usize, slot: usize, published: Published) {
@@ -533,14 +600,6 @@ impl Line {
             batch.answer(None);
         }
     }
-
-    /// Everything that has no answer yet gets this one.
-    fn fail(&mut self, failure: &Failure) {
-        let failure = self.session.explain(failure);
-        for batch in self.batches.drain(..) {
-            batch.answer(Some(&failure));
-        }
-    }
 }
 
 impl Batch {
@@ -549,9 +608,11 @@ impl Batch {
             .published
             .iter()
             .any(|published| matches!(published, Some(Published::Stored(_) | Published::Live)));
+        // One that was refused has an answer; one without may be stored by now.
+        let in_doubt = stored || self.begun && self.open > 0;
         let failure = match (self.failure, failure) {
             // A part of it is stored: sent again, that part is a duplicate.
-            (Some(failure), _) if stored => Some(failure.in_doubt()),
+            (Some(failure), _) if in_doubt => Some(failure.in_doubt()),
             (Some(failure), _) => Some(failure),
             (None, Some(_)) if self.open == 0 => None,
             (None, Some(failure)) if self.begun => Some(failure.clone().in_doubt()),

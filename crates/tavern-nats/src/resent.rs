@@ -1,11 +1,47 @@
 //! What the log has of a lane, for publications that are sent again: the server forgets over a
 //! restart what it has trimmed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use tavern_backend::{NodeId, Origin};
+use tavern_backend::{NodeId, Origin, Published};
 
 use crate::stream::Limits;
+
+/// Publications that are remembered at most.
+const MOST: usize = 16_384;
+
+/// Publications that were sent and whose callers were told of a failure: what became of each, as far
+/// as that is known. So a batch that is sent again goes on where it was, however often the link
+/// breaks meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Unsettled {
+    known: HashMap<Origin, Option<Published>>,
+    /// The same keys, oldest first.
+    order: VecDeque<Origin>,
+}
+
+impl Unsettled {
+    pub(crate) fn note(&mut self, key: Origin, published: Option<Published>) {
+        match self.known.get_mut(&key) {
+            // What was known once is not forgotten.
+            Some(known) => *known = published.or(known.take()),
+            None => {
+                self.known.insert(key, published);
+                self.order.push_back(key);
+                if self.order.len() > MOST
+                    && let Some(oldest) = self.order.pop_front()
+                {
+                    self.known.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    /// What is known of a publication; `None` if it was not sent, or its caller was answered.
+    pub(crate) fn get(&self, key: Origin) -> Option<Option<Published>> {
+        self.known.get(&key).cloned()
+    }
+}
 
 /// One lane, as it was when its first publication was sent again over a link. Whoever publishes
 /// here has sent nothing into it since but what is sent again, too.

@@ -39,3 +39,20 @@ fn what_was_overtaken_was_not_stored() {
     assert_eq!(kept(&[4, 6, 7]).stored(key(1, 5), &limits(3)), None);
     assert_eq!(Kept::default().stored(key(1, 5), &limits(64)), None);
 }
+
+#[test]
+fn what_became_of_a_publication_is_remembered_and_bounded() {
+    let mut unsettled = Unsettled::default();
+    assert_eq!(unsettled.get(key(1, 1)), None, "it was never sent");
+    unsettled.note(key(1, 1), None);
+    assert_eq!(unsettled.get(key(1, 1)), Some(None));
+    unsettled.note(key(1, 1), Some(Published::Live));
+    unsettled.note(key(1, 1), None);
+    assert_eq!(unsettled.get(key(1, 1)), Some(Some(Published::Live)), "known is known");
+    for counter in 2..2 + u64::try_from(MOST).unwrap() {
+        unsettled.note(key(1, counter), None);
+    }
+    assert_eq!(unsettled.get(key(1, 1)), None);
+    assert_eq!(unsettled.known.len(), MOST);
+    assert_eq!(unsettled.order.len(), MOST);
+}
