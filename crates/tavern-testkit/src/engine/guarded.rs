@@ -27,8 +27,9 @@ pub(super) fn command(program: &Path, end: &str) -> io::Result<Command> {
     } else {
         Command::new(program)
     };
-    // What ends a test and all of its group, such as a runner's limit of time, leaves it to the
-    // signal.
+    // A group of its own: what ends a test and all of its group, such as a runner's limit of time,
+    // leaves this one to the signal. And the system wakes a group that stands still when the process
+    // that started it ends, so it hears the signal.
     command.process_group(0);
     Ok(command)
 }

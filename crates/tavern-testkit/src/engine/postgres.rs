@@ -14,7 +14,6 @@ mod replica;
 mod rewind;
 mod server;
 mod template;
-mod warden;
 
 pub use bouncer::{PgBouncer, PgBouncerOptions};
 pub use options::{PostgresAuth, PostgresOptions};

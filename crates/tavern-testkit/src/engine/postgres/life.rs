@@ -8,7 +8,6 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::family;
 use super::server::{DATA, PostgresServer};
-use super::warden::Warden;
 use crate::engine::daemon::Daemon;
 use crate::engine::deadline::Deadline;
 
@@ -33,7 +32,6 @@ impl PostgresServer {
             daemon.end(Signal::KILL).await?;
             family::ended(&children).await?;
         }
-        self.forget_pause();
         Ok(())
     }
 
@@ -75,10 +73,8 @@ impl PostgresServer {
         let daemon = self.daemon();
         stop(&daemon)?;
         let children = family::descendants(daemon.id())?;
-        let all: Vec<i32> = i32::try_from(daemon.id()).into_iter().chain(children).collect();
-        *self.warden.lock().unwrap_or_else(PoisonError::into_inner) = Some(Warden::new(&all)?);
-        family::signal(&all, Signal::STOP);
-        family::stand_still(&all).await
+        family::signal(&children, Signal::STOP);
+        family::stand_still(&children).await
     }
 
     /// Ends a [`pause`](Self::pause).
@@ -87,14 +83,9 @@ impl PostgresServer {
     ///
     /// If it does not run.
     pub fn resume(&self) -> io::Result<()> {
-        self.forget_pause();
         let daemon = self.daemon();
         family::signal(&family::descendants(daemon.id())?, Signal::CONT);
         daemon.signal(Signal::CONT)
-    }
-
-    fn forget_pause(&self) {
-        self.warden.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     pub(super) fn daemon(&self) -> Arc<Daemon> {

@@ -17,7 +17,6 @@ use super::owner::Owner;
 use super::programs::Programs;
 use super::replica;
 use super::template;
-use super::warden::Warden;
 use crate::engine::certificate;
 use crate::engine::daemon::Daemon;
 use crate::engine::guarded;
@@ -32,8 +31,6 @@ pub(super) const SOCKETS: &str = "run";
 #[derive(Debug)]
 pub struct PostgresServer {
     pub(super) daemon: Mutex<Arc<Daemon>>,
-    /// There while it is paused.
-    pub(super) warden: Mutex<Option<Warden>>,
     pub(super) programs: Programs,
     pub(super) owner: Owner,
     options: PostgresOptions,
@@ -93,7 +90,7 @@ impl PostgresServer {
         }
         configure(&options, path, port.get(), primary)?;
         let daemon = Mutex::new(Arc::new(run(&programs, path, owner)?));
-        Ok(Self { daemon, warden: Mutex::default(), programs, owner, options, port, dir })
+        Ok(Self { daemon, programs, owner, options, port, dir })
     }
 
     pub(super) fn spawn_again(&self) -> io::Result<()> {
@@ -151,7 +148,6 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        self.warden.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let daemon = self.daemon.get_mut().unwrap_or_else(PoisonError::into_inner);
         // What stands still does not obey. If the system does not say who that is, the first does.
         let children = family::descendants(daemon.id()).unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, PoisonError};
 
 use rustix::process::Signal;
@@ -11,6 +10,7 @@ use super::config;
 use super::server::RedisServer;
 use crate::engine::daemon::Daemon;
 use crate::engine::deadline::Deadline;
+use crate::engine::guarded;
 
 /// When a start is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,9 +143,9 @@ impl RedisServer {
 
 /// Starts `program` with the file in `dir`.
 pub(super) fn spawn(program: &Path, dir: &Path, arguments: &[&str]) -> io::Result<Daemon> {
-    let mut command = Command::new(program);
+    let mut command = guarded::command(program, "KILL")?;
     command.arg(dir.join(config::NAME)).args(arguments).current_dir(dir);
-    Daemon::spawn(&mut command, &dir.join("server.log"))
+    guarded::spawn(command, dir.join("server.log"))
 }
 
 /// Whether the port was somebody else's.

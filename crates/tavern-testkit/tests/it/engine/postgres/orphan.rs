@@ -3,15 +3,15 @@
 use std::env;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
 use tavern_testkit::engine::{PgBouncer, PgBouncerOptions, PostgresOptions, PostgresServer};
-use tavern_testkit::wait::{eventually, within};
+use tavern_testkit::wait::{eventually, with_patience, within};
 use tokio::runtime::Builder;
 
 /// Tells the test that it is the one that is killed, and where to say what it has.
 const VICTIM: &str = "TAVERN_TESTKIT_VICTIM";
-const PAUSED: &str = "TAVERN_TESTKIT_VICTIM_PAUSES";
 
 #[test]
 fn servers_end_with_the_test_that_is_killed() {
@@ -36,9 +36,10 @@ fn check(name: &str, paused: bool) {
     let file = place.path().join("said");
     let mut victim = Command::new(env::current_exe().unwrap());
     let name = format!("engine::postgres::orphan::{name}");
-    victim.args(["--exact", &name]).env(VICTIM, &file).env(PAUSED, paused.to_string());
+    victim.args(["--exact", &name]).env(VICTIM, &file);
     let mut victim = victim.spawn().unwrap();
-    runtime.block_on(async {
+    // What stands still when it should end is killed after five seconds.
+    runtime.block_on(with_patience(Duration::from_secs(25), async {
         let said = || fs::read_to_string(&file).unwrap_or_default();
         eventually("the victim to have servers", || said().ends_with('\n')).await;
         victim.kill().unwrap();
@@ -56,7 +57,7 @@ fn check(name: &str, paused: bool) {
         for dir in dirs {
             fs::remove_dir_all(dir).unwrap();
         }
-    });
+    }));
 }
 
 /// Starts servers, one of them with a busy client, and says which, and Postgres's processes.
