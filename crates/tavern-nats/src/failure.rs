@@ -76,6 +76,11 @@ impl Failure {
         Self { unknown: false, ..self }
     }
 
+    /// The same, where it says nothing of the link.
+    pub(crate) fn of_this_call(self) -> Self {
+        Self { link: false, ..self }
+    }
+
     /// JetStream's word.
     pub(crate) fn of_server(status: u32, code: u32, description: &str) -> Self {
         let advice = CODES.iter().find(|(known, _)| *known == code);

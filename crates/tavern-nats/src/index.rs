@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tavern_backend::{FilterSet, Floor, Keep, Lane, LogTime, Retention};
+use tavern_backend::{Epoch, FilterSet, Floor, Keep, Lane, LogTime, Retention};
 
 use crate::names::parse_lane;
 use crate::stream::Limits;
@@ -52,6 +52,8 @@ type Number = u32;
 /// Knows everything in `low + 1 ..= high`.
 #[derive(Debug)]
 pub(crate) struct Index {
+    /// The epoch its seqs count in; no other log ever had it.
+    epoch: Epoch,
     low: u64,
     high: u64,
     retention: Arc<Retention>,
@@ -66,6 +68,9 @@ pub(crate) struct Index {
     ahead: VecDeque<(u64, Number, LogTime)>,
     /// It holds as much as it may: it does not reach further back.
     full: bool,
+    /// What it knows is only whole once it knows everything up to here: what went while it was
+    /// scanned went because of something that was appended meanwhile.
+    due: u64,
     most: usize,
     most_lanes: usize,
 }
@@ -85,8 +90,9 @@ pub(crate) struct Plan {
 
 impl Index {
     /// An index that knows nothing below or at `head`.
-    pub(crate) fn new(head: u64, retention: Arc<Retention>, limits: Limits) -> Self {
+    pub(crate) fn new(head: u64, epoch: Epoch, retention: Arc<Retention>, limits: Limits) -> Self {
         Self {
+            epoch,
             low: head,
             high: head,
             retention,
@@ -98,6 +104,7 @@ impl Index {
             floors: BTreeSet::new(),
             ahead: VecDeque::new(),
             full: false,
+            due: 0,
             most: MOST,
             most_lanes: MOST_LANES,
         }
@@ -114,6 +121,30 @@ impl Index {
 
     pub(crate) const fn high(&self) -> u64 {
         self.high
+    }
+
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Another epoch goes on from what it knows.
+    pub(crate) fn enter(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// The last seq that it has heard of.
+    pub(crate) fn furthest(&self) -> u64 {
+        self.ahead.back().map_or(self.high, |(seq, ..)| (*seq).max(self.high))
+    }
+
+    /// Whether it knows everything in `low + 1 ..= to`, and all floors of it.
+    pub(crate) const fn is_whole(&self, to: u64) -> bool {
+        self.high >= to && self.high >= self.due
+    }
+
+    /// The head, asked for after the last scan: knowing everything up to there is enough.
+    pub(crate) fn settle(&mut self, head: u64) {
+        self.due = head;
     }
 
     /// The lane of a message, kept for the next of it.
@@ -171,11 +202,13 @@ impl Index {
             }
         }
         self.high = self.high.max(to);
+        self.due = u64::MAX;
         self.go_on();
     }
 
     /// Takes all that is stored in `low + 1` up to what is known, newest first.
     pub(crate) fn scanned_below<'a>(&mut self, found: impl Iterator<Item = Seen<'a>>, low: u64) {
+        self.due = u64::MAX;
         for seen in found {
             if seen.seq > self.low || seen.seq <= low {
                 continue;

@@ -34,11 +34,15 @@ const STRETCH: u64 = 4096;
 const TOPICS: usize = 16;
 /// Seqs of one scan backwards.
 const BACK: u64 = 65_536;
+/// Scans that one page may take: many, where it comes from far back.
+const SCANS: usize = 4096;
 
 /// Fetched messages by seq: the end of the subject, and the body.
 type Fetched = HashMap<u64, (String, Bytes)>;
 
 pub(crate) async fn read(shared: &Shared, session: &Session, query: &ReadQuery) -> Result<Page> {
+    // The server serves a crowd of readers worse than a few at a time. It closes with nothing.
+    let _turn = shared.reads.acquire().await;
     for attempt in 0.. {
         let state = shared.look(session).await?;
         let head = state.head.position.seq;
@@ -115,9 +119,12 @@ async fn plan(
     complete(shared, session, state, low).await?;
     let now = shared.clock.now();
     let mut index = shared.index();
-    let Some(index) = index.as_mut() else { return Ok(None) };
+    let epoch = state.view.lineage.epoch;
+    let Some(index) = index.as_mut().filter(|index| index.epoch() == epoch) else {
+        return Ok(None);
+    };
     let missing = index.low() > low && !index.is_full();
-    if missing || index.high() < to {
+    if missing || !index.is_whole(to) {
         return Ok(None);
     }
     Ok(Some(index.plan(query.filters.as_deref(), query.after, to, query.limit, now)))
@@ -145,60 +152,86 @@ async fn of_topics(
         let name = lane_name(topic, None);
         let subject = format!("{}*.{}", state.view.prefix, name.trim_start_matches("_."));
         let subject = Some(subject.as_str());
-        let range = Range { stream: &stream, from: low + 1, to: head, subject, headers_only: true };
+        // Until there is no more: what went meanwhile went because of something that is seen then.
+        let to = u64::MAX - 1;
+        let range = Range { stream: &stream, from: low + 1, to, subject, headers_only: true };
         all.extend(collect(session, range).await?);
     }
     all.sort_unstable_by_key(|found| found.seq);
+    let last = all.last().map_or(head, |found| found.seq.max(head));
     let (retention, limits) = (Arc::clone(&state.view.retention), state.view.limits.clone());
-    let mut index = Index::new(low, retention, limits);
-    index.scanned_above(seen(&all, state), head);
+    let mut index = Index::new(low, state.view.lineage.epoch, retention, limits);
+    index.scanned_above(seen(&all, state), last);
     let to = query.to.min(head);
     Ok(index.plan(query.filters.as_deref(), query.after, to, query.limit, shared.clock.now()))
 }
 
-/// Makes the index know everything above `low` up to the head.
+/// Makes the index know everything above `low` up to the head, and all floors of it.
+///
+/// While it is scanned, entries go: because of newer ones of their lanes, which tell the floor once
+/// they are known. So the head is asked again afterwards, and the index must reach that, too; by
+/// pushes, which leave nothing out, or by a scan that found no hole.
 async fn complete(shared: &Shared, session: &Session, state: &State, low: u64) -> Result<()> {
-    let head = state.head.position.seq;
-    let covers = || shared.index().as_ref().map(|index| (index.low(), index.high()));
-    let is_full = || shared.index().as_ref().is_some_and(Index::is_full);
-    if covers().is_some_and(|(known, high)| known <= low && high >= head) {
+    let mut head = state.head.position.seq;
+    let oldest = state.first.saturating_sub(1);
+    let look = |to: u64| {
+        let index = shared.index();
+        index.as_ref().map(|i| (i.low(), i.high(), i.is_full(), i.is_whole(to)))
+    };
+    let done = |(known, _, full, whole): (u64, u64, bool, bool)| whole && (full || known <= low);
+    if look(head).is_some_and(done) {
         return Ok(());
     }
     let _turn = shared.scanning.lock().await;
     let stream = shared.names.log_stream();
     let range = |from, to| Range { stream: &stream, from, to, subject: None, headers_only: true };
-    loop {
-        let Some((known, high)) = covers() else { return Ok(()) };
-        if high < head {
+    // Whether this is the stretch between two looks at the head, and nothing was missing in it.
+    let mut seamless = false;
+    for _ in 0..SCANS {
+        let Some(now) = look(head) else { return Ok(()) };
+        let (known, high, full, _) = now;
+        let applied = if done(now) {
+            return Ok(());
+        } else if high < head {
             let to = head.min(high.saturating_add(BACK));
-            let found =
-                collect(session, range(high.max(state.first.saturating_sub(1)) + 1, to)).await?;
-            with_index(shared, state, |index| index.scanned_above(seen(&found, state), to));
-        } else if known > low && !is_full() {
+            let found = collect(session, range(high.max(oldest) + 1, to)).await?;
+            seamless &= count(found.len()) == to - high;
+            with_index(shared, state, |index| {
+                index.scanned_above(seen(&found, state), to);
+                if seamless && to == head {
+                    index.settle(head);
+                }
+            })
+        } else if known > low && !full {
             // Further than asked for: others come from a little further back.
-            let most = known.saturating_sub(BACK).max(state.first.saturating_sub(1));
+            let most = known.saturating_sub(BACK).max(oldest);
             let extra = low.saturating_sub((head - low) / 4).max(most);
             let found = collect(session, range(extra + 1, known)).await?;
             with_index(shared, state, |index| {
-                index.scanned_below(seen(&found, state).rev(), extra)
-            });
+                index.scanned_below(seen(&found, state).rev(), extra);
+            })
         } else {
-            return Ok(());
-        }
-        if covers() == Some((known, high)) {
+            head = shared.look(session).await?.head.position.seq;
+            seamless = true;
+            with_index(shared, state, |index| {
+                if index.high() >= head {
+                    index.settle(head);
+                }
+            })
+        };
+        if !applied {
             // The log became another one.
             return Ok(());
         }
     }
+    Err(Failure::new("the log is trimmed faster than it can be read"))
 }
 
-fn with_index(shared: &Shared, state: &State, change: impl FnOnce(&mut Index)) {
-    let same = shared.view().is_some_and(|view| {
-        view.is_same_log(&state.view) && view.lineage.epoch == state.view.lineage.epoch
-    });
-    if let Some(index) = shared.index().as_mut().filter(|_| same) {
-        change(index);
-    }
+/// Changes the index if it is still the one of this epoch; says whether it is.
+fn with_index(shared: &Shared, state: &State, change: impl FnOnce(&mut Index)) -> bool {
+    let mut index = shared.index();
+    let index = index.as_mut().filter(|index| index.epoch() == state.view.lineage.epoch);
+    index.map(change).is_some()
 }
 
 async fn collect(session: &Session, range: Range<'_>) -> Result<Vec<Found>> {
@@ -341,3 +374,6 @@ pub(crate) async fn at(
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,8 @@ pub(crate) struct Range<'a> {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) seq: u64,
+    /// The consumer's own count.
+    delivered: u64,
     pub(crate) subject: String,
     /// The server's stamp.
     pub(crate) time: LogTime,
@@ -58,8 +60,10 @@ impl Range<'_> {
         if self.from > self.to {
             return Ok(());
         }
-        let (name, _) =
-            api.create_consumer(self.stream, self.from, self.subject, self.headers_only).await?;
+        // A consumer may live on another server than this link leads to: its silence is not the
+        // link's end, which pings find out.
+        let made = api.create_consumer(self.stream, self.from, self.subject, self.headers_only);
+        let (name, _) = made.await.map_err(Failure::of_this_call)?;
         let scanned = self.with_consumer(api, &name, &mut each).await;
         // One that could not be deleted ends by itself.
         if let Err(failure) = api.delete_consumer(self.stream, &name).await {
@@ -76,53 +80,60 @@ impl Range<'_> {
     ) -> Result<()> {
         let inbox = api.client.new_inbox();
         let mut answers = api.client.subscribe(inbox.clone()).await?;
-        let deadline = Instant::now() + api.timeout * 4;
-        let mut next = self.from;
+        let mut progress = Progress { next: self.from, delivered: 0 };
         let mut served = Instant::now();
         loop {
+            let next = progress.next;
             let want = usize::try_from(self.to - next + 1).unwrap_or(BATCH).min(BATCH);
             let body = json!({ "batch": want, "no_wait": true }).to_string();
             let subject = api.next_of(self.stream, name);
             api.client.publish_with_reply(subject, inbox.clone(), body.into()).await?;
-            match self.batch(api, &mut answers, want, &mut next, each).await {
-                Ok(ended) if ended || next > self.to => return Ok(()),
-                Ok(_) => served = Instant::now(),
+            match self.batch(api, &mut answers, want, &mut progress, each).await {
+                Ok(Batch::Enough) => return Ok(()),
+                _ if progress.next > self.to => return Ok(()),
+                Ok(Batch::Full) => {
+                    served = Instant::now();
+                    continue;
+                }
+                Ok(Batch::Dry) if progress.next > next => served = Instant::now(),
+                Ok(Batch::Dry) => {}
                 Err(failure) if failure.absent && served.elapsed() < GONE => {}
                 Err(failure) => return Err(failure),
             }
             // There is no more where this consumer is: the leader knows whether that is all.
+            let next = progress.next;
             let which = self.subject.map_or(Which::From(next), |of| Which::FromOf(next, of));
             match api.get(self.stream, which).await? {
                 Some(more) if more.seq <= self.to => {}
                 _ => return Ok(()),
             }
-            if Instant::now() > deadline {
+            if served.elapsed() > api.timeout * 4 {
                 return Err(Failure::new("a replica of the stream stays behind its leader"));
             }
             tokio::time::sleep(BEHIND).await;
         }
     }
 
-    /// Takes the answers to one request. Returns whether there is enough.
+    /// Takes the answers to one request.
     async fn batch(
         self,
         api: &Api,
         answers: &mut Subscriber,
         want: usize,
-        next: &mut u64,
+        progress: &mut Progress,
         each: &mut impl FnMut(Found) -> ControlFlow<()>,
-    ) -> Result<bool> {
+    ) -> Result<Batch> {
         for _ in 0..want {
             let answer = tokio::time::timeout(api.timeout, answers.next()).await;
             let message = match answer {
-                Err(_) => return Err(Failure::of_link("the server does not answer in time")),
+                Err(_) => return Err(Failure::new("a read of the stream gets no answer in time")),
                 Ok(None) => return Err(Failure::of_link(crate::connect::LOST)),
                 Ok(Some(message)) => message,
             };
             if let Some(status) = message.status {
                 return match status.as_u16() {
                     // There are no more messages now.
-                    404 | 408 => Ok(false),
+                    404 | 408 => Ok(Batch::Dry),
                     503 => Err(Failure::nobody()),
                     code => Err(Failure::new(format!(
                         "the server ends a read: {} ({code})",
@@ -133,17 +144,42 @@ impl Range<'_> {
             let Some(found) = Found::new(message) else {
                 return Err(Failure::strange("CONSUMER.MSG.NEXT"));
             };
+            // Between servers of a cluster a delivery may get lost: counting finds that, too.
+            if found.delivered != progress.delivered + 1 {
+                return Err(Failure::new("a part of a read was lost between the servers"));
+            }
+            progress.delivered = found.delivered;
             let seq = found.seq;
             if seq > self.to {
-                return Ok(true);
+                return Ok(Batch::Enough);
             }
-            *next = seq + 1;
+            progress.next = seq + 1;
             if each(found).is_break() || seq == self.to {
-                return Ok(true);
+                return Ok(Batch::Enough);
             }
         }
-        Ok(false)
+        Ok(Batch::Full)
     }
+}
+
+/// How far a scan is.
+#[derive(Debug)]
+struct Progress {
+    /// The seq it goes on from.
+    next: u64,
+    /// What the consumer has delivered, by its own count.
+    delivered: u64,
+}
+
+/// How one request for messages ended.
+#[derive(Debug)]
+enum Batch {
+    /// That is all that was wanted.
+    Enough,
+    /// As many came as were asked for.
+    Full,
+    /// No more are where the consumer is.
+    Dry,
 }
 
 impl Found {
@@ -156,10 +192,12 @@ impl Found {
         let tokens = reply.split('.').collect::<Vec<_>>();
         let at = if tokens.len() == 9 { 5 } else { 7 };
         let seq = tokens.get(at)?.parse().ok()?;
+        let delivered = tokens.get(at + 1)?.parse().ok()?;
         let nanos = tokens.get(at + 2)?.parse::<i64>().ok()?;
         let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
         Some(Self {
             seq,
+            delivered,
             subject: message.subject.to_string(),
             time: LogTime::from_millis(nanos / 1_000_000),
             id: id.map(|id| id.as_str().to_owned()),

@@ -17,6 +17,9 @@ use crate::index::Index;
 use crate::log::View;
 use crate::names::Names;
 
+/// Pages read at once: each takes requests by the dozen.
+const READS: usize = 8;
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: NatsConfig,
@@ -35,6 +38,8 @@ pub(crate) struct Shared {
     index: Mutex<Option<Index>>,
     /// One scan at a time; who waited finds what it brought.
     pub(crate) scanning: tokio::sync::Mutex<()>,
+    /// Pages that are read at once.
+    pub(crate) reads: tokio::sync::Semaphore,
     /// The last seq that is known to have been given out in the current epoch.
     pub(crate) reached: AtomicU64,
 }
@@ -105,6 +110,7 @@ impl Shared {
             view: Mutex::default(),
             index: Mutex::default(),
             scanning: tokio::sync::Mutex::default(),
+            reads: tokio::sync::Semaphore::new(READS),
             reached: AtomicU64::new(0),
         }
     }
@@ -152,15 +158,23 @@ impl Shared {
         let same_log = old.is_some_and(|old| old.is_same_log(next));
         let same_epoch = same_log && old.is_some_and(|o| o.lineage.epoch == next.lineage.epoch);
         let mut index = self.index();
-        let high = index.as_ref().map_or(0, Index::high);
-        // What an index knows of entries that are cut off would be wrong.
-        let cut = !same_epoch && next.lineage.forks.first().is_none_or(|fork| fork.at < high);
+        let furthest = index.as_ref().map_or(0, Index::furthest);
+        // What an index knows of entries that are cut off would be wrong, at whichever of the forks
+        // since they were.
+        let since = old.map(|old| old.lineage.epoch);
+        let forks = &next.lineage.forks;
+        let known = forks.iter().position(|fork| Some(fork.parent) == since);
+        let lowest = known.and_then(|at| forks[..=at].iter().map(|fork| fork.at).min());
+        let cut = !same_epoch && lowest.is_none_or(|at| at < furthest);
         let same_rules = old.is_some_and(|old| {
             old.retention.same_rules(&next.retention) && old.limits == next.limits
         });
         if !same_log || cut || !same_rules || index.is_none() {
             let (retention, limits) = (Arc::clone(&next.retention), next.limits.clone());
-            *index = Some(Index::new(head, retention, limits));
+            let head = if same_epoch { head.max(furthest) } else { head };
+            *index = Some(Index::new(head, next.lineage.epoch, retention, limits));
+        } else if let Some(index) = index.as_mut() {
+            index.enter(next.lineage.epoch);
         }
         if !same_epoch {
             self.reached.store(0, Ordering::Release);
@@ -173,3 +187,6 @@ impl Shared {
         self.reached.fetch_max(seq, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests;

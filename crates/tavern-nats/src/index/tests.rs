@@ -7,7 +7,7 @@ const LIMITS: Limits =
     Limits { per_subject: None, age: None, closed: true, replicas: 1, largest: None };
 
 fn index(head: u64, keep: Keep) -> Index {
-    Index::new(head, Arc::new(Retention::default().with_default(keep)), LIMITS)
+    Index::new(head, Epoch::from_u64(1), Arc::new(Retention::default().with_default(keep)), LIMITS)
 }
 
 fn name(topic: &str) -> String {
@@ -131,7 +131,8 @@ fn only_lanes_that_are_asked_for() {
 #[test]
 fn a_stream_that_keeps_less_than_the_rule_has_floors_of_its_own() {
     let retention = Arc::new(Retention::default().with_default(Keep::new(100, Duration::ZERO)));
-    let mut index = Index::new(0, retention, Limits { per_subject: Some(3), ..LIMITS });
+    let mut index =
+        Index::new(0, Epoch::from_u64(1), retention, Limits { per_subject: Some(3), ..LIMITS });
     for seq in 1..=5 {
         push(&mut index, seq, "a");
     }
@@ -171,7 +172,8 @@ fn beyond_its_measure_the_oldest_are_forgotten() {
     assert!(index.lanes.len() < 120, "{}", index.lanes.len());
     let low = index.low();
     assert!((900..990).contains(&low), "{low}");
-    let mut there = super::Index::new(low, Arc::clone(&index.retention), LIMITS);
+    let mut there =
+        super::Index::new(low, Epoch::from_u64(1), Arc::clone(&index.retention), LIMITS);
     for seq in low + 1..=1000 {
         let topic = if seq % 3 == 0 { "often".to_owned() } else { format!("t/{seq}") };
         push(&mut there, seq, &topic);
@@ -207,4 +209,20 @@ fn a_full_index_reaches_no_further_back() {
     assert_eq!(plan(&mut index, 90, 100).0, (91..=100).collect::<Vec<_>>());
     index.pushed(Seen { seq: 101, name: &name, time });
     assert_eq!(index.high(), 101);
+}
+
+/// What went while it was scanned went because of something newer, which has to be known.
+#[test]
+fn what_was_scanned_is_whole_only_up_to_a_later_head() {
+    let mut index = index(0, Keep::new(2, Duration::ZERO));
+    assert!(index.is_whole(0));
+    let time = LogTime::from_millis(0);
+    let name = name("a");
+    index.scanned_above([4, 5].map(|seq| Seen { seq, name: &name, time }).into_iter(), 5);
+    assert!(!index.is_whole(5), "the head may have moved while it was scanned");
+    index.settle(6);
+    assert!(!index.is_whole(5), "6 may have pushed 3 out");
+    push(&mut index, 6, "a");
+    assert!(index.is_whole(6));
+    assert_eq!(plan(&mut index, 0, 6), (vec![5, 6], vec![("a".to_owned(), 4)]));
 }

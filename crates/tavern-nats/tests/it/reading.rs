@@ -74,3 +74,47 @@ async fn read(backend: &NatsBackend, filters: &[&str]) -> Page {
 fn seqs(page: &Page) -> Vec<u64> {
     page.entries.iter().map(|entry| entry.position.seq).collect()
 }
+
+/// A topic is trimmed all the while somebody reads it from afar.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_afar_what_goes_meanwhile_is_told() {
+    let rig = NatsRig::new(NatsFlavor::Current);
+    let retention = Retention::default().with_default(Keep::new(100, Duration::ZERO));
+    let first = rig.open(retention.clone()).await.unwrap();
+    let mut counter = 0;
+    let mut publish = async |topics: Vec<String>| {
+        let publications = topics.into_iter().map(|topic| {
+            counter += 1;
+            let key = Origin { node: first.info().node, counter };
+            let envelope = MessageEnvelope::new(Topic::new(topic).unwrap(), "data");
+            Publication { key, envelope, accepted: Instant::now() }
+        });
+        let append = Append { known: None, publications: publications.collect() };
+        within("a batch", first.publish(append)).await.unwrap();
+    };
+    for round in 0..MANY / 1000 {
+        publish((0..1000).map(|n| format!("others/{round}/{n}")).collect()).await;
+    }
+    publish(vec!["hot".to_owned(); 100]).await;
+    let late = rig.open(retention).await.unwrap();
+    let publishing = async {
+        for _ in 0..300 {
+            publish(vec!["hot".to_owned()]).await;
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    };
+    let reading = async {
+        loop {
+            let page = read(&late, &["hot"]).await;
+            let told = page.floors.iter().map(|floor| floor.seq).max().unwrap_or(0);
+            let oldest = page.entries.first().unwrap().position.seq;
+            // The first of the topic is the one behind the others.
+            let lost = oldest.saturating_sub(MANY + 1);
+            assert!(lost == 0 || told >= oldest - 1, "{oldest} is the first, {told} is told");
+        }
+    };
+    tokio::select! {
+        () = publishing => {}
+        () = reading => {}
+    }
+}
