@@ -268,21 +268,22 @@ impl Options {
 
     async fn auth(&self) -> io::Result<Secret> {
         Ok(match &self.credentials {
-            Credentials::None => Secret::Plain(Auth::new()),
+            Credentials::None => Secret::Plain(Box::default()),
             Credentials::User { username, password } => {
                 let mut auth = Auth::new();
                 auth.username = Some(username.clone());
                 auth.password = Some(password.clone());
-                Secret::Plain(auth)
+                Secret::Plain(Box::new(auth))
             }
             Credentials::Token(token) => {
                 let mut auth = Auth::new();
                 auth.token = Some(token.clone());
-                Secret::Plain(auth)
+                Secret::Plain(Box::new(auth))
             }
-            Credentials::NKey(seed) => {
-                Secret::Signed { jwt: None, pair: KeyPair::from_seed(seed).map_err(unusable)? }
-            }
+            Credentials::NKey(seed) => Secret::Signed {
+                jwt: None,
+                pair: Box::new(KeyPair::from_seed(seed).map_err(unusable)?),
+            },
             Credentials::File(path) => {
                 let text = tokio::fs::read_to_string(path).await.map_err(|error| {
                     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
@@ -296,7 +297,7 @@ impl Options {
                 let pair = KeyPair::from_seed(seed).map_err(|_| {
                     unusable(format!("{}: the seed in it is none of a user", path.display()))
                 })?;
-                Secret::Signed { jwt: Some(jwt.to_owned()), pair }
+                Secret::Signed { jwt: Some(jwt.to_owned()), pair: Box::new(pair) }
             }
         })
     }
@@ -317,14 +318,14 @@ fn decorated<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 enum Secret {
-    Plain(Auth),
-    Signed { jwt: Option<String>, pair: KeyPair },
+    Plain(Box<Auth>),
+    Signed { jwt: Option<String>, pair: Box<KeyPair> },
 }
 
 impl Secret {
     fn answer(&self, nonce: &[u8]) -> std::result::Result<Auth, AuthError> {
         match self {
-            Self::Plain(auth) => Ok(auth.clone()),
+            Self::Plain(auth) => Ok((**auth).clone()),
             Self::Signed { jwt, pair } => {
                 let mut auth = Auth::new();
                 auth.signature = Some(pair.sign(nonce).map_err(AuthError::new)?);
