@@ -18,7 +18,7 @@ on_both! {
 }
 
 /// A signed text, as `nsc` makes it.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, expires: Option<u64>, nats: Value) -> String {
+fn jwt(issuer: &KeyPair, subject: &KeyPair, expires: Option<u64>, nats: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let mut claims = json!({
         "jti": "of-this-test",
@@ -44,14 +44,14 @@ fn account(operator: &KeyPair, account: &KeyPair, storage: i64) -> String {
         "consumer": -1,
     });
     let nats = json!({ "limits": limits, "type": "account", "version": 2 });
-    jwt(operator, account, None, nats)
+    jwt(operator, account, None, &nats)
 }
 
 fn user(account: &KeyPair, user: &KeyPair, expires: Option<u64>) -> String {
     let nats = json!({
         "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1, "type": "user", "version": 2,
     });
-    jwt(account, user, expires, nats)
+    jwt(account, user, expires, &nats)
 }
 
 /// As `nsc generate creds` writes it.
@@ -70,7 +70,7 @@ async fn a_credentials_file_is_shown(flavor: NatsFlavor) {
     let nats = json!({ "type": "operator", "version": 2 });
     let text = format!(
         "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload {{\n{}: {}\n{}: {}\n}}",
-        jwt(&operator, &operator, None, nats),
+        jwt(&operator, &operator, None, &nats),
         system.public_key(),
         ours.public_key(),
         account(&operator, &ours, -1),

@@ -123,14 +123,15 @@ impl Failed {
     }
 }
 
-type Publisher = Box<dyn Fn(String) -> BoxFuture<'static, ()>>;
+type Publisher = Box<dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A client that stays connected all the while, and what is published to it.
 struct Witness {
     rig: ClusterRig,
     stage: Stage,
     node: Node,
-    client: Client,
+    /// Not to be shared otherwise.
+    client: Mutex<Client>,
     publisher: Publisher,
     published: Mutex<Vec<String>>,
 }
@@ -146,8 +147,9 @@ impl Witness {
         client.opened().await;
         let publisher: Publisher = Box::new(move |text| {
             let publishing = publish(&broker, message("t", text));
-            Box::pin(with_patience(PATIENCE, async { drop(publishing.await) }))
+            Box::pin(with_patience(PATIENCE, async { _ = publishing.await }))
         });
+        let client = Mutex::new(client);
         Self { rig, stage, node, client, publisher, published: Mutex::default() }
     }
 
@@ -155,7 +157,7 @@ impl Witness {
     async fn sees_a_leader_die(&self, turn: usize) {
         let cluster = &self.rig.cluster;
         self.publish().await;
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             let (dead, _) = cluster.kill_leader(&self.rig.log()).await.unwrap();
             self.publish().await;
             cluster.start_again(dead).await.unwrap();
@@ -178,10 +180,11 @@ impl Witness {
     }
 
     /// Each once, in order, without a gap; and nobody took a death for a loss.
-    async fn saw_everything(mut self) {
+    async fn saw_everything(self) {
         self.publish().await;
         let published = self.published.into_inner().unwrap();
-        assert_eq!(self.client.texts(published.len()).await, published);
+        let mut client = self.client.into_inner().unwrap();
+        assert_eq!(client.texts(published.len()).await, published);
         assert_eq!(self.node.texts().await, published);
         assert!(self.node.head().await.lineage.forks.is_empty());
         within("the stage closes", self.stage.close()).await;
