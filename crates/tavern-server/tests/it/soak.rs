@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tavern_testkit::engine::{RedisOptions, RedisServer};
-use tavern_testkit::soak::{Outcome, Soak, Trouble};
+use tavern_testkit::engine::{NatsOptions, NatsServer, RedisOptions, RedisServer};
+use tavern_testkit::soak::{Outcome, Soak, Trouble, Wire};
 use tokio::process::Command;
 
 /// Set in the processes that play the publishers: the number, then the urls of the hubs.
@@ -27,11 +27,11 @@ fn soak() -> Soak {
 
 /// Whether this process is a publisher: it is one of these very tests, started again with its
 /// orders in the environment.
-async fn publishes() -> bool {
+async fn publishes(soak: Soak) -> bool {
     let Ok(orders) = std::env::var(PUBLISHER) else { return false };
     let mut orders = orders.split(' ').map(ToOwned::to_owned);
     let number = orders.next().unwrap().parse().unwrap();
-    soak().publish(number, &orders.collect::<Vec<_>>()).await.unwrap();
+    soak.publish(number, &orders.collect::<Vec<_>>()).await.unwrap();
     true
 }
 
@@ -54,7 +54,7 @@ async fn run(soak: Soak, test: &str, trouble: Trouble<'_>) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_misses_anything_while_hubs_are_killed() {
-    if publishes().await {
+    if publishes(soak()).await {
         return;
     }
     let name = "nobody_misses_anything_while_hubs_are_killed";
@@ -64,7 +64,7 @@ async fn nobody_misses_anything_while_hubs_are_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_misses_anything_while_redis_is_killed_stopped_and_cut_off() {
-    if publishes().await {
+    if publishes(soak()).await {
         return;
     }
     let server = RedisServer::start(RedisOptions::default().with_appendonly()).await.unwrap();
@@ -74,4 +74,28 @@ async fn nobody_misses_anything_while_redis_is_killed_stopped_and_cut_off() {
     let outcome = run(soak, name, trouble).await;
     assert!(outcome.troubles >= 4, "each trouble at least once: {outcome:#?}");
     assert_eq!(outcome.ended, 0, "no stream is closed because of the backend: {outcome:#?}");
+}
+
+/// Longer: a server of NATS that sends its clients away takes seconds to end.
+fn long_soak() -> Soak {
+    let (pause, every) = (Duration::from_millis(160), Duration::from_millis(1200));
+    Soak { messages: 2_000, pause, every, ..soak() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_misses_anything_while_nats_is_killed_stopped_and_cut_off() {
+    if publishes(long_soak()).await {
+        return;
+    }
+    let options = NatsOptions::default().with_lame_duck_grace(Duration::from_millis(500));
+    let server = NatsServer::start(options).await.unwrap();
+    let wire = Wire::to(server.port()).await.unwrap();
+    let backend = Some(format!("nats://127.0.0.1:{}", wire.port()));
+    let name = "nobody_misses_anything_while_nats_is_killed_stopped_and_cut_off";
+    let trouble = Trouble::Nats(&server, &wire, Duration::from_secs(1));
+    let outcome = run(Soak { backend, ..long_soak() }, name, trouble).await;
+    assert!(outcome.troubles >= 5, "each trouble at least once: {outcome:#?}");
+    assert_eq!(outcome.ended, 0, "no stream is closed because of the backend: {outcome:#?}");
+    assert_eq!(outcome.gaps, 0, "what the server has on its disk is not missed: {outcome:#?}");
+    assert!(wire.carried() >= 5 * 2 * 3, "two hubs come back after each: {wire:?}");
 }
