@@ -47,3 +47,6 @@ fn newest(dir: &Path) -> Option<PathBuf> {
     let usable = dirs.filter(|dir| dir.join("bin/postgres").is_file());
     Some(usable.max_by_key(version)?.join("bin/postgres"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,6 @@ fn tests_that_start_at_once_share_one() {
         return;
     }
     let cache = tempfile::tempdir().unwrap();
-    // What another left that was killed while it made one.
     let name = "engine::postgres::template::tests_that_start_at_once_share_one";
     let start = |_| {
         let mut test = Command::new(env::current_exe().unwrap());
