@@ -1,15 +1,13 @@
 //! What comes in on the feed's connection, on its way to the node.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 use futures_util::stream::ReadyChunks;
 use tavern_backend::{FeedEvent, LiveMessage, Position, wire};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{self, Body};
@@ -17,12 +15,13 @@ use crate::index::Seen;
 use crate::log::View;
 use crate::meta::Meta;
 use crate::names::parse_lane;
+use crate::outlet::Outlet;
 use crate::shared::Shared;
 
 /// Pushes taken apart at once.
-const AT_ONCE: usize = 1024;
-/// Between two complaints of being behind.
-const COMPLAINTS: Duration = Duration::from_secs(10);
+const AT_ONCE: usize = 256;
+/// No log gets so far ahead of what a node knows: who pushes such a seq is not the server.
+const FAR: u64 = 1 << 40;
 
 /// Something that happened to the link.
 #[derive(Debug)]
@@ -38,10 +37,7 @@ pub(crate) struct Decoder {
     shared: Arc<Shared>,
     link: mpsc::Receiver<Inbound>,
     pushes: Option<ReadyChunks<Subscriber>>,
-    feed: mpsc::Sender<Vec<FeedEvent>>,
-    /// Events that found no room since that was said last.
-    dropped: AtomicU64,
-    complained: Option<Instant>,
+    feed: Outlet,
 }
 
 impl Decoder {
@@ -50,7 +46,7 @@ impl Decoder {
         link: mpsc::Receiver<Inbound>,
         feed: mpsc::Sender<Vec<FeedEvent>>,
     ) -> Self {
-        Self { shared, link, pushes: None, feed, dropped: AtomicU64::new(0), complained: None }
+        Self { shared, link, pushes: None, feed: Outlet::new(feed) }
     }
 
     pub(crate) async fn run(mut self, token: CancellationToken) {
@@ -66,7 +62,7 @@ impl Decoder {
                 biased;
                 () = token.cancelled() => return,
                 inbound = self.link.recv() => {
-                    let event = match inbound {
+                    self.feed.notice(match inbound {
                         None => return,
                         Some(Inbound::Lost(reason)) => {
                             self.pushes = None;
@@ -76,13 +72,9 @@ impl Decoder {
                             self.pushes = Some(pushes.ready_chunks(AT_ONCE));
                             FeedEvent::LinkRestored { head }
                         }
-                    };
-                    tokio::select! {
-                        // Nobody reads a feed that was dropped.
-                        _ = self.feed.send(vec![event]) => {}
-                        () = token.cancelled() => return,
-                    }
+                    });
                 }
+                () = self.feed.pay() => {}
                 messages = next => match messages {
                     Some(messages) => self.take(messages),
                     // The link says so, too.
@@ -116,16 +108,14 @@ impl Decoder {
                 view = self.shared.view();
             }
         }
-        let count = crate::number::count(events.len());
-        if count > 0 && self.feed.try_send(events).is_err() {
-            // The node is behind, or gone. What is missing is found by counting.
-            self.dropped.fetch_add(count, Ordering::Relaxed);
-            self.complain();
-        }
+        self.feed.give(events);
     }
 
     fn entry(&self, view: &View, name: &str, message: &Message, events: &mut Vec<FeedEvent>) {
         let Some(seq) = sequence(message) else { return };
+        if seq > self.shared.reached.load(Ordering::Acquire).saturating_add(FAR) {
+            return;
+        }
         let body = Body::parse(message.payload.clone());
         if let Some(body) = &body {
             let lineage = &view.lineage;
@@ -155,7 +145,9 @@ impl Decoder {
             return;
         }
         match events.last_mut() {
-            Some(FeedEvent::Skip { epoch: last, to, .. }) if *last == epoch && *to + 1 == seq => {
+            Some(FeedEvent::Skip { epoch: last, to, .. })
+                if *last == epoch && to.checked_add(1) == Some(seq) =>
+            {
                 *to = seq;
             }
             _ => events.push(FeedEvent::Skip { epoch, from: seq, to: seq }),
@@ -204,17 +196,6 @@ impl Decoder {
             Ok(_) => {}
             Err(failure) => tracing::error!(reason = %failure.reason, "the log cannot be followed"),
         }
-    }
-
-    /// Says, now and then, that this node is behind.
-    fn complain(&mut self) {
-        let lately = self.complained.is_some_and(|last| last.elapsed() < COMPLAINTS);
-        if lately || self.feed.is_closed() {
-            return;
-        }
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        self.complained = Some(Instant::now());
-        tracing::warn!(dropped, "this node is behind: pushes found no room, and are read instead");
     }
 }
 

@@ -50,6 +50,7 @@ mod log;
 mod meta;
 mod names;
 mod number;
+mod outlet;
 mod page;
 mod resent;
 mod scan;

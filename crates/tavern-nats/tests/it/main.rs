@@ -16,3 +16,4 @@ mod said;
 mod stand;
 mod streams;
 mod topology;
+mod unread;
