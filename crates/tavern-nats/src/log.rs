@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::api::{Api, StreamInfo, WRONG_LAST, Which, parse_time};
 use crate::failure::Failure;
-use crate::meta::{Meta, SAMPLES};
+use crate::meta::{Keeps, Meta, SAMPLES};
 use crate::number::millis;
 use crate::shared::{Session, Shared};
 use crate::stream::{self, Limits, Needs};
@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub(crate) head: Head,
     /// The first seq that is stored.
     pub(crate) first: u64,
+    /// What its stream keeps.
+    pub(crate) keeps: Keeps,
     /// The servers that hold the log, the leader first; none if it is just the one.
     pub(crate) servers: Vec<String>,
     /// All of them run and have the log.
@@ -87,8 +89,8 @@ impl Shared {
                 self.create(api).await?;
                 continue;
             };
-            if let Some(time) = info.ts.as_deref().and_then(parse_time) {
-                self.clock.learn(asked, time);
+            if let Some(server) = info.ts.as_deref().and_then(parse_time) {
+                self.clock.learn(asked, server);
             }
             let known = self.view();
             let rules = known.as_ref().map(|view| Arc::clone(&view.retention));
@@ -162,7 +164,8 @@ impl Shared {
             cluster.leader.is_some()
                 && cluster.replicas.iter().all(|peer| peer.current && !peer.offline)
         });
-        State { view, head, first: info.state.first_seq, servers, whole }
+        let keeps = view.limits.keeps();
+        State { view, head, first: info.state.first_seq, keeps, servers, whole }
     }
 
     /// The rules of a new log: one that is lost leaves its rules behind.
@@ -319,21 +322,20 @@ impl Shared {
             "the log kept {}; from now on it keeps {wanted}, for all nodes",
             state.view.retention
         );
-        let needs = Needs::new(wanted, &self.config);
-        let was = Needs::new(&state.view.retention, &self.config);
-        self.widen(session, needs).await?;
-        let more = needs.per_subject > was.per_subject;
+        // What it has kept until now.
+        let keeps = |state: &State, meta: &mut Meta| {
+            meta.note_keeps(state.keeps, state.first, state.head.position.seq)
+        };
+        self.amend(session, |state, meta| Ok(keeps(state, meta))).await?;
+        self.widen(session, Needs::new(wanted, &self.config)).await?;
         self.amend(session, |state, meta| {
+            let noted = keeps(state, meta);
             if wanted.same_rules(&meta.retention) {
-                return Ok(false);
+                return Ok(noted);
             }
             let version = meta.retention.version.max(wanted.version) + 1;
             meta.retention = wanted.clone();
             meta.retention.version = version;
-            if more {
-                // What the narrower stream has dropped is below no floor of the new rules.
-                meta.horizon = state.head.position.seq;
-            }
             Ok(true)
         })
         .await?;
@@ -382,7 +384,11 @@ fn horizon(view: &View, info: &StreamInfo, now: i64) -> u64 {
             if young { 0 } else { view.meta.head_at(then).map_or(oldest, |seq| seq.min(oldest)) }
         }
     };
-    by_age.max(view.meta.horizon)
+    // Until that is noted.
+    let hidden = view.meta.keeps.map_or(0, |older| {
+        view.limits.keeps().hides(&older, info.state.first_seq, info.state.last_seq)
+    });
+    by_age.max(hidden).max(view.meta.horizon)
 }
 
 /// How often it is noted where the head is.

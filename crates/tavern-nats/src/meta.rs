@@ -3,6 +3,7 @@
 //! Subject-Sequence`).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tavern_backend::{Epoch, Fork, Lineage, Retention};
@@ -35,6 +36,36 @@ pub(crate) struct Meta {
     /// Where the head was at some times (milliseconds on the log's clock), oldest first.
     #[serde(default)]
     pub(crate) samples: Vec<(i64, u64)>,
+    /// What the log's stream keeps, as somebody saw it last.
+    #[serde(default)]
+    pub(crate) keeps: Option<Keeps>,
+}
+
+/// The limits of a stream; none where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Keeps {
+    /// Messages of a subject.
+    pub(crate) per_subject: Option<u64>,
+    pub(crate) age: Option<Duration>,
+}
+
+impl Keeps {
+    /// What may be missing under these limits that was removed under older ones, and no limit tells
+    /// any more, lies at or below this seq.
+    pub(crate) fn hides(&self, older: &Self, first: u64, last: u64) -> u64 {
+        if grew(older.per_subject, self.per_subject) {
+            // From between others.
+            last
+        } else if grew(older.age, self.age) {
+            first.saturating_sub(1)
+        } else {
+            0
+        }
+    }
+}
+
+fn grew<T: PartialOrd>(old: Option<T>, new: Option<T>) -> bool {
+    old.is_some_and(|old| new.is_none_or(|new| new > old))
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +88,7 @@ impl Meta {
             format: tavern_backend::wire::WRITES,
             horizon: 0,
             samples: Vec::new(),
+            keeps: None,
         }
     }
 
@@ -137,6 +169,13 @@ impl Meta {
         let excess = self.samples.len().saturating_sub(SAMPLES);
         self.samples.drain(..excess);
         true
+    }
+
+    /// Notes what the stream keeps. Where that grew, what it had removed by then is told of for ever.
+    pub(crate) fn note_keeps(&mut self, now: Keeps, first: u64, last: u64) -> bool {
+        let Some(older) = self.keeps.replace(now) else { return true };
+        self.horizon = self.horizon.max(now.hides(&older, first, last));
+        older != now
     }
 
     /// A seq above which nothing was appended at `time` or before.

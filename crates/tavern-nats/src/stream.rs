@@ -7,6 +7,7 @@ use tavern_backend::{Keep, Retention};
 
 use crate::config::{NatsConfig, Storage};
 use crate::failure::Failure;
+use crate::meta::Keeps;
 use crate::names::Names;
 use crate::number::nanos;
 
@@ -55,7 +56,13 @@ pub(crate) struct Limits {
     pub(crate) largest: Option<usize>,
 }
 
-fn settings(name: String, subject: String, feed: &str, config: &NatsConfig) -> Settings {
+impl Limits {
+    pub(crate) fn keeps(&self) -> Keeps {
+        Keeps { per_subject: self.per_subject, age: self.age }
+    }
+}
+
+fn settings(name: &str, subject: &str, feed: &str, config: &NatsConfig) -> Settings {
     let storage = match config.storage {
         Storage::File => "file",
         Storage::Memory => "memory",
@@ -85,7 +92,7 @@ fn settings(name: String, subject: String, feed: &str, config: &NatsConfig) -> S
 /// The stream of the entries.
 pub(crate) fn of_log(names: &Names, log: &str, needs: Needs, config: &NatsConfig) -> Settings {
     let (subject, feed) = (format!("{}>", names.log(log)), format!("{}>", names.feed_of_log(log)));
-    let mut settings = settings(names.log_stream(), subject, &feed, config);
+    let mut settings = settings(&names.log_stream(), &subject, &feed, config);
     settings.insert("max_msgs_per_subject".to_owned(), needs.per_subject.into());
     settings.insert("max_age".to_owned(), needs.age.map_or(0, nanos).into());
     settings.insert("duplicate_window".to_owned(), nanos(config.dedup_window).into());
@@ -95,7 +102,7 @@ pub(crate) fn of_log(names: &Names, log: &str, needs: Needs, config: &NatsConfig
 /// The stream of what the log says of itself.
 pub(crate) fn of_meta(names: &Names, config: &NatsConfig) -> Settings {
     let feed = names.feed_of_meta();
-    let mut settings = settings(names.meta_stream(), names.meta(), &feed, config);
+    let mut settings = settings(&names.meta_stream(), &names.meta(), &feed, config);
     settings.insert("max_msgs_per_subject".to_owned(), 1.into());
     settings
 }

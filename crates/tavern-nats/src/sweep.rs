@@ -77,10 +77,11 @@ async fn sweep(shared: &Shared, session: &Session, watch: &mut Watch) -> Result<
             let head = state.head.position.seq;
             let age = state.view.limits.age;
             let sampled = age.is_some_and(|age| meta.sample(now, head, sample_interval(age)));
+            let keeps = meta.note_keeps(state.keeps, state.first, head);
             // One of the servers was restarted: noted while the others can still tell that nothing
             // was lost, and only by who has just asked.
             let noted = asks && meta.is_of(&servers) && meta.note_servers(&servers);
-            Ok(sampled || noted)
+            Ok(sampled || keeps || noted)
         })
         .await?;
     watch.sees(&state, session);

@@ -83,3 +83,26 @@ fn samples_of_a_longer_past_are_dropped() {
     meta.sample(3000, 50, 100);
     assert_eq!(meta.samples, [(1000, 10), (3000, 50)]);
 }
+
+#[test]
+fn what_a_narrower_stream_has_removed_is_remembered() {
+    let keeps = |per_subject, secs: Option<u64>| Keeps {
+        per_subject,
+        age: secs.map(Duration::from_secs),
+    };
+    let mut meta = meta();
+    assert!(meta.note_keeps(keeps(Some(65), Some(60)), 11, 20));
+    assert!(!meta.note_keeps(keeps(Some(65), Some(60)), 12, 20));
+    assert!(meta.note_keeps(keeps(Some(65), Some(10)), 13, 20), "less");
+    assert_eq!(meta.horizon, 0);
+    assert!(meta.note_keeps(keeps(Some(65), Some(11)), 14, 20));
+    assert_eq!(meta.horizon, 13, "what was too old");
+    assert!(meta.note_keeps(keeps(Some(65), None), 15, 20));
+    assert_eq!(meta.horizon, 14);
+    assert!(meta.note_keeps(keeps(Some(66), None), 15, 30));
+    assert_eq!(meta.horizon, 30, "what lay between others");
+    assert!(meta.note_keeps(keeps(None, Some(5)), 15, 40));
+    assert_eq!(meta.horizon, 40);
+    assert!(meta.note_keeps(keeps(None, Some(6)), 15, 50));
+    assert_eq!(meta.horizon, 40, "it never goes back");
+}

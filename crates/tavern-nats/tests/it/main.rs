@@ -17,3 +17,4 @@ mod stand;
 mod streams;
 mod topology;
 mod unread;
+mod widened;
