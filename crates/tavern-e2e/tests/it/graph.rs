@@ -1,7 +1,7 @@
 //! The edges between the crates, as `ARCHITECTURE.md` draws them: they point down only.
 //!
 //! ```text
-//! server ► tavern ► http ► broker ► backend ◄ sqlite, redis, nats
+//! server ► tavern ► http ► broker ► backend ◄ sqlite, redis, nats, postgres
 //!                     └──────┴───► sse          testkit ► broker, backend, sse
 //! ```
 
@@ -17,6 +17,7 @@ const DOWN: &[(&str, &[&str])] = &[
     ("tavern-sqlite", &["tavern-backend"]),
     ("tavern-redis", &["tavern-backend"]),
     ("tavern-nats", &["tavern-backend"]),
+    ("tavern-postgres", &["tavern-backend"]),
     ("tavern-broker", &["tavern-backend", "tavern-sse"]),
     ("tavern-http", &["tavern-backend", "tavern-broker", "tavern-sse"]),
     (
@@ -197,7 +198,7 @@ fn the_contract_opens_no_socket() {
 
 #[test]
 fn the_broker_cannot_name_a_transport() {
-    let backends = ["tavern-sqlite", "tavern-redis", "tavern-nats"];
+    let backends = ["tavern-sqlite", "tavern-redis", "tavern-nats", "tavern-postgres"];
     let transports = [&backends[..], &["tavern-http", "tokio/net", "tokio/full"]].concat();
     ships_none_of("tavern-broker", &[NETWORK, ENGINES, &transports]);
 }
@@ -208,10 +209,11 @@ fn a_transport_cannot_name_the_broker() {
     ships_none_of("tavern-sqlite", &[NETWORK, &above]);
     ships_none_of("tavern-redis", &[ENGINES, &above]);
     ships_none_of("tavern-nats", &[ENGINES, &above]);
+    ships_none_of("tavern-postgres", &[ENGINES, &above]);
 }
 
 #[test]
 fn http_knows_no_backend_but_the_contract() {
-    let backends = ["tavern-sqlite", "tavern-redis", "tavern-nats", "tavern"];
+    let backends = ["tavern-sqlite", "tavern-redis", "tavern-nats", "tavern-postgres", "tavern"];
     ships_none_of("tavern-http", &[ENGINES, &backends]);
 }

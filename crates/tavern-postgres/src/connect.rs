@@ -1,0 +1,126 @@
+//! Connections: made, driven, and noticed when they end.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::poll_fn;
+use tavern_backend::Tasks;
+use tokio::sync::Notify;
+use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::{AsyncMessage, Client};
+use tokio_util::sync::CancellationToken;
+
+use crate::dsn::Dsn;
+use crate::failure::Failure;
+
+/// The end of the connections that were made together.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    /// Wakes who keeps the link.
+    pub(crate) ended: Notify,
+    over: AtomicBool,
+    /// Why. Guards the text only.
+    reason: Mutex<Option<String>>,
+}
+
+impl Ending {
+    pub(crate) fn end(&self, reason: &str) {
+        self.reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| reason.to_owned());
+        self.over.store(true, Ordering::Release);
+        self.ended.notify_one();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn reason(&self) -> String {
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        reason.unwrap_or_else(|| "the connection to the database is lost".to_owned())
+    }
+}
+
+/// Ends the connections of a link when dropped.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    pub(crate) token: CancellationToken,
+}
+
+impl Drop for Wires {
+    fn drop(&mut self) {
+        self.token.cancel();
+    }
+}
+
+/// How connections are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Making<'a> {
+    pub(crate) dsn: &'a Dsn,
+    pub(crate) name: &'a str,
+    pub(crate) timeout: Duration,
+    pub(crate) tasks: &'a Tasks,
+    pub(crate) wires: &'a Wires,
+    pub(crate) ending: &'a Arc<Ending>,
+}
+
+impl Making<'_> {
+    /// Connects. Whatever is notified rings the bell.
+    pub(crate) async fn client(self, bell: Option<Arc<Notify>>) -> Result<Client, Failure> {
+        let mut config = self.dsn.with_password();
+        if config.get_application_name().is_none() {
+            config.application_name(self.name);
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(self.timeout);
+        }
+        if config.get_hosts().len() > 1
+            && config.get_target_session_attrs() == TargetSessionAttrs::Any
+        {
+            // The one that writes.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        let tls = self.dsn.tls().map_err(|error| Failure::lasting(error.to_string()))?;
+        let connecting = timed(self.timeout, config.connect(tls));
+        let (client, mut connection) = connecting
+            .await
+            .map_err(|failure| failure.while_at(&self.dsn.location()).undone().ends_link())?;
+        let (token, ending) = (self.wires.token.clone(), Arc::clone(self.ending));
+        self.tasks.spawn(async move {
+            let driving = async {
+                loop {
+                    match poll_fn(|cx| connection.poll_message(cx)).await {
+                        Some(Ok(AsyncMessage::Notification(_))) => {
+                            if let Some(bell) = &bell {
+                                bell.notify_one();
+                            }
+                        }
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => return Failure::from(error).reason,
+                        None => return "the connection to the database is lost".to_owned(),
+                    }
+                }
+            };
+            tokio::select! {
+                reason = driving => ending.end(&reason),
+                () = token.cancelled() => {}
+            }
+        });
+        Ok(client)
+    }
+}
+
+/// Waits for the database, but not for ever.
+pub(crate) async fn timed<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Failure::silent()),
+    }
+}

@@ -1,0 +1,338 @@
+//! Where a database is: the usual URLs and `key=value` pairs, with what the driver leaves out of
+//! them: `sslmode` up to `verify-full`, certificates, and the password file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use tavern_backend::{Error, Result};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What of a server's certificate is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verify {
+    /// Nothing: whoever is in between can read along.
+    No,
+    /// Who signed it.
+    Authority,
+    /// And that it is for this host.
+    Full,
+}
+
+/// Where a database is and how to get there.
+#[derive(Clone)]
+pub(crate) struct Dsn {
+    pub(crate) config: tokio_postgres::Config,
+    verify: Verify,
+    root: Option<PathBuf>,
+    client: Option<(PathBuf, PathBuf)>,
+    passfile: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Dsn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Dsn").field(&self.location()).finish()
+    }
+}
+
+const OURS: [&str; 5] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "passfile"];
+
+impl Dsn {
+    /// Reads a URL, or `key=value` pairs.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        let (rest, ours) = if is_url { split_url(text)? } else { split_pairs(text)? };
+        // The driver's error may quote what it could not read, and that may be the password.
+        let mut config: tokio_postgres::Config = rest.parse().map_err(|_| {
+            Error::config(
+                "the database's address cannot be read: `postgres://user:password@host:5432/database`, \
+                 with what is not a letter or a digit percent-encoded, is expected",
+            )
+        })?;
+        let take = |key: &str| ours.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.clone());
+        let mode = take("sslmode").unwrap_or_else(|| "prefer".to_owned());
+        let (ssl, verify) = match mode.as_str() {
+            "disable" => (SslMode::Disable, Verify::No),
+            "allow" | "prefer" => (SslMode::Prefer, Verify::No),
+            // As `libpq` does: with an authority it is checked.
+            "require" if take("sslrootcert").is_some() => (SslMode::Require, Verify::Authority),
+            "require" => (SslMode::Require, Verify::No),
+            "verify-ca" => (SslMode::Require, Verify::Authority),
+            "verify-full" => (SslMode::Require, Verify::Full),
+            other => {
+                return Err(Error::config(format!(
+                    "sslmode is `disable`, `prefer`, `require`, `verify-ca` or `verify-full`, not \
+                     `{other}`"
+                )));
+            }
+        };
+        config.ssl_mode(ssl);
+        let client = match (take("sslcert"), take("sslkey")) {
+            (Some(cert), Some(key)) => Some((cert.into(), key.into())),
+            (None, None) => None,
+            _ => return Err(Error::config("`sslcert` and `sslkey` are only of use together")),
+        };
+        if config.get_hosts().is_empty() {
+            return Err(Error::config("the database's address has no host"));
+        }
+        if config.get_user().is_none() {
+            let user = std::env::var("PGUSER").or_else(|_| std::env::var("USER"));
+            config.user(user.unwrap_or_else(|_| "postgres".to_owned()));
+        }
+        let root = take("sslrootcert").filter(|root| root != "system").map(PathBuf::from);
+        Ok(Self { config, verify, root, client, passfile: take("passfile").map(PathBuf::from) })
+    }
+
+    /// Where it is, without secrets.
+    pub(crate) fn location(&self) -> String {
+        let ports = self.config.get_ports();
+        let hosts = self.config.get_hosts().iter().enumerate().map(|(at, host)| {
+            let port = ports.get(at).or_else(|| ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(host) if host.contains(':') => format!("[{host}]:{port}"),
+                Host::Tcp(host) => format!("{host}:{port}"),
+                #[cfg(unix)]
+                Host::Unix(path) => format!("{}:{port}", path.display()),
+            }
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        let user = self.config.get_user().unwrap_or_default();
+        format!("postgres://{hosts}/{}", self.config.get_dbname().unwrap_or(user))
+    }
+
+    /// The driver's configuration, with a password from the file if it has none.
+    pub(crate) fn with_password(&self) -> tokio_postgres::Config {
+        let mut config = self.config.clone();
+        if config.get_password().is_none()
+            && let Some(password) = self.password_from_file()
+        {
+            config.password(password);
+        }
+        config
+    }
+
+    /// The first line that fits of `PGPASSFILE`, or of `~/.pgpass`: host, port, database, user,
+    /// password, each `*` for any.
+    fn password_from_file(&self) -> Option<String> {
+        let named =
+            self.passfile.clone().or_else(|| std::env::var_os("PGPASSFILE").map(Into::into));
+        let path =
+            named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass")))?;
+        let text = fs::read_to_string(path).ok()?;
+        let user = self.config.get_user().unwrap_or_default();
+        let database = self.config.get_dbname().unwrap_or(user);
+        let ports = self.config.get_ports();
+        let (host, port) = match self.config.get_hosts().first()? {
+            Host::Tcp(host) => (host.clone(), ports.first()),
+            #[cfg(unix)]
+            Host::Unix(_) => ("localhost".to_owned(), ports.first()),
+        };
+        let port = port.copied().unwrap_or(5432).to_string();
+        text.lines().find_map(|line| {
+            let fields = pass_fields(line)?;
+            let wanted = [host.as_str(), port.as_str(), database, user];
+            let fits = fields.iter().zip(wanted).all(|(field, of)| field == "*" || field == of);
+            fits.then(|| fields.get(4).cloned())?
+        })
+    }
+
+    /// TLS as `sslmode` asks for it. The files are read anew each time.
+    pub(crate) fn tls(&self) -> Result<MakeRustlsConnect> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::config(format!("TLS cannot be set up: {error}")))?;
+        let verifier: Arc<dyn ServerCertVerifier> = match self.verify {
+            Verify::No => Arc::new(Anybody { provider, signed: None }),
+            verify => {
+                let roots = Arc::new(self.roots()?);
+                let inner =
+                    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                        .build()
+                        .map_err(|error| Error::config(format!("sslrootcert: {error}")))?;
+                match verify {
+                    Verify::Full => inner,
+                    _ => Arc::new(Anybody { provider, signed: Some(inner) }),
+                }
+            }
+        };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let config = match &self.client {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain = certificates(cert)?;
+                let key = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| Error::config(format!("{}: {error}", key.display())))?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| Error::config(format!("sslcert: {error}")))?
+            }
+        };
+        Ok(MakeRustlsConnect::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        let certificates = match &self.root {
+            Some(path) => certificates(path)?,
+            None => rustls_native_certs::load_native_certs().certs,
+        };
+        for certificate in certificates {
+            // The system may have some that are not understood; a file of one's own should not.
+            if let Err(error) = roots.add(certificate)
+                && let Some(path) = &self.root
+            {
+                return Err(Error::config(format!("{}: {error}", path.display())));
+            }
+        }
+        if roots.is_empty() {
+            return Err(Error::config(
+                "there is no authority to trust: name one with `sslrootcert`",
+            ));
+        }
+        Ok(roots)
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let bad = |error| Error::config(format!("{}: {error}", path.display()));
+    CertificateDer::pem_file_iter(path).map_err(bad)?.map(|cert| cert.map_err(bad)).collect()
+}
+
+/// A URL without the parameters that are read here, and those.
+fn split_url(text: &str) -> Result<(String, Vec<(String, String)>)> {
+    let Some((base, query)) = text.split_once('?') else {
+        return Ok((text.to_owned(), Vec::new()));
+    };
+    let (mut rest, mut ours) = (Vec::new(), Vec::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if OURS.contains(&key) {
+            let value = percent_encoding::percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| Error::config(format!("`{key}` is not UTF-8")))?;
+            ours.push((key.to_owned(), value.into_owned()));
+        } else {
+            rest.push(pair);
+        }
+    }
+    let rest = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
+    Ok((rest, ours))
+}
+
+/// The same of pairs: `key=value` or `key='va\'lue'`, with spaces in between.
+fn split_pairs(text: &str) -> Result<(String, Vec<(String, String)>)> {
+    let wrong = || Error::config("the database's address is a URL or pairs of `key=value`");
+    let (mut rest, mut ours) = (Vec::new(), Vec::new());
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+        if chars.peek().is_none() {
+            break;
+        }
+        let mut key = String::new();
+        while let Some(c) = chars.next_if(|c| *c != '=' && !c.is_whitespace()) {
+            key.push(c);
+        }
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+        chars.next_if_eq(&'=').ok_or_else(wrong)?;
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+        let quoted = chars.next_if_eq(&'\'').is_some();
+        let mut value = String::new();
+        loop {
+            match chars.next() {
+                Some('\\') => value.push(chars.next().ok_or_else(wrong)?),
+                Some('\'') if quoted => break,
+                None if quoted => return Err(wrong()),
+                None => break,
+                Some(c) if !quoted && c.is_whitespace() => break,
+                Some(c) => value.push(c),
+            }
+        }
+        if OURS.contains(&key.as_str()) {
+            ours.push((key, value));
+        } else {
+            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+            rest.push(format!("{key}='{value}'"));
+        }
+    }
+    Ok((rest.join(" "), ours))
+}
+
+/// The fields of a line of a password file: `\` takes the next character as it is.
+fn pass_fields(line: &str) -> Option<Vec<String>> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let mut fields = vec![String::new()];
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            ':' if fields.len() < 5 => fields.push(String::new()),
+            '\\' => fields.last_mut()?.push(chars.next()?),
+            c => fields.last_mut()?.push(c),
+        }
+    }
+    (fields.len() == 5).then_some(fields)
+}
+
+/// Takes a certificate for whatever host, if it is signed as it should, where that is asked.
+#[derive(Debug)]
+struct Anybody {
+    provider: Arc<rustls::crypto::CryptoProvider>,
+    signed: Option<Arc<WebPkiServerVerifier>>,
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        let Some(signed) = &self.signed else { return Ok(ServerCertVerified::assertion()) };
+        match signed.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Keeps the link: connects, brings the schema up to date, looks at the log, notices when it is gone,
+//! and begins anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tavern_backend::Tasks;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_postgres::types::Type;
+use tokio_util::sync::CancellationToken;
+
+use crate::connect::{Ending, Making, Wires, timed};
+use crate::dsn::Dsn;
+use crate::failure::Failure;
+use crate::follower::Inbound;
+use crate::schema;
+use crate::shared::{Session, Shared};
+
+/// The wait before the second attempt to connect.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) dsn: Dsn,
+    /// Where to listen.
+    pub(crate) listen: Dsn,
+    pub(crate) inbound: mpsc::Sender<Inbound>,
+    /// Of the connections: they end with the link.
+    pub(crate) wires: Tasks,
+    pub(crate) token: CancellationToken,
+}
+
+/// A link that is up.
+struct Up {
+    session: Arc<Session>,
+    /// Kept: what is listened to ends with it.
+    _listener: tokio_postgres::Client,
+    _wires: Wires,
+}
+
+impl Link {
+    /// Runs until the backend closes. The first outcome goes to who opens it.
+    pub(crate) async fn run(self, opened: oneshot::Sender<Result<(), Failure>>) {
+        let token = self.token.clone();
+        let wires = self.wires.clone();
+        tokio::select! {
+            () = self.keep(opened) => {}
+            () = token.cancelled() => {}
+        }
+        wires.close().await;
+    }
+
+    async fn keep(self, opened: oneshot::Sender<Result<(), Failure>>) {
+        let shared = &self.shared;
+        let mut opened = Some(opened);
+        let mut tries = 0_u32;
+        loop {
+            match Box::pin(self.connect()).await {
+                Ok(up) => {
+                    let since = Instant::now();
+                    if let Some(opened) = opened.take() {
+                        // Who gave up opening has dropped the backend, which ends this task.
+                        let _ = opened.send(Ok(()));
+                    }
+                    up.session.ending.ended.notified().await;
+                    let reason = up.session.ending.reason();
+                    shared.session.send_replace(None);
+                    shared.health.set_down(reason.as_str());
+                    tracing::warn!(reason, "the link to the database is lost");
+                    drop(up);
+                    // It fails only where the backend is closing.
+                    let _ = self.inbound.send(Inbound::Lost(reason.into())).await;
+                    if since.elapsed() >= shared.config.reconnect_max {
+                        tries = 0;
+                        continue;
+                    }
+                    // What cuts it as soon as it is there will do so again.
+                }
+                Err(failure) => {
+                    if let Some(opened) = opened.take() {
+                        let _ = opened.send(Err(failure));
+                        return;
+                    }
+                    tracing::debug!(reason = %failure.reason, "the database cannot be used yet");
+                    shared.health.set_down(failure.reason.as_str());
+                }
+            }
+            let wait = FIRST_WAIT.saturating_mul(1 << tries.min(10));
+            let wait = wait.min(shared.config.reconnect_max);
+            tries += 1;
+            tokio::time::sleep(wait.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<Up, Failure> {
+        let shared = &self.shared;
+        let limit = shared.config.timeout;
+        let wires = Wires { token: CancellationToken::new() };
+        let ending = Arc::<Ending>::default();
+        let name = format!("{}-{}", shared.config.application_name, shared.node);
+        let making = |dsn| Making {
+            dsn,
+            name: &name,
+            timeout: limit,
+            tasks: &self.wires,
+            wires: &wires,
+            ending: &ending,
+        };
+        let (writer, reader, follower, listener) = tokio::try_join!(
+            making(&self.dsn).client(None),
+            making(&self.dsn).client(None),
+            making(&self.dsn).client(None),
+            making(&self.listen).client(Some(Arc::clone(&shared.bell))),
+        )?;
+        schema::migrate(&reader, shared).await?;
+        let id = shared.look_with(&reader).await?.view.id;
+        // What is appended after this rings.
+        timed(limit, listener.batch_execute(&format!("LISTEN tavern_{id}"))).await?;
+        let newest = "SELECT coalesce(max(number), 0) FROM tavern.live WHERE namespace = $1";
+        let live = timed(limit, reader.query_typed_one(newest, &[(&id, Type::INT4)])).await?.get(0);
+        let state = shared.look_with(&reader).await?;
+        let session = Arc::new(Session { writer, reader, follower, ending });
+        let restored = Inbound::Restored(state, live, Arc::clone(&session));
+        let _ = self.inbound.send(restored).await;
+        shared.session.send_replace(Some(Arc::clone(&session)));
+        shared.health.set_up();
+        Ok(Up { session, _listener: listener, _wires: wires })
+    }
+}

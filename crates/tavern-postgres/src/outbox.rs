@@ -1,0 +1,165 @@
+//! Moves what SQL has published into the log.
+//!
+//! Any number of nodes do: the append takes a message out of the outbox in the transaction that puts
+//! it into the log, and what another node has taken before does not count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tavern_backend::{
+    EventName, Invalid, MessageEnvelope, MessageId, NodeId, Origin, Publication, Published, Scope,
+    Topic,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_util::sync::CancellationToken;
+
+use crate::append::Message;
+use crate::appender::Job;
+use crate::connect::timed;
+use crate::failure::Failure;
+use crate::number::unsigned;
+use crate::shared::{Session, Shared};
+
+/// Messages moved at once.
+const AT_ONCE: i64 = 500;
+/// Bytes of them, from which on no further one is taken.
+const BYTES: i64 = 4 << 20;
+
+/// In the order they were published; across transactions in that of their numbers. The sum stops
+/// before it is too much, behind one message at least.
+const OUTBOX: &str = "
+SELECT number, topic, data, event, id, scope, ttl, waited FROM (
+    SELECT o.*, greatest(extract(epoch FROM clock_timestamp() - o.at) * 1000, 0)::int8 AS waited,
+        sum(octet_length(o.data)) OVER (ORDER BY o.number) - octet_length(o.data) AS before
+    FROM (SELECT * FROM tavern.outbox WHERE namespace = $1 ORDER BY number LIMIT $2) o
+) o WHERE before < $3 ORDER BY number";
+
+const DISCARD: &str = "DELETE FROM tavern.outbox WHERE number = $1";
+
+#[derive(Debug)]
+pub(crate) struct Mover {
+    shared: Arc<Shared>,
+    jobs: mpsc::WeakSender<Job>,
+    /// Who publishes for SQL: this node, but not its callers.
+    node: NodeId,
+    counter: u64,
+}
+
+impl Mover {
+    pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::WeakSender<Job>, node: NodeId) -> Self {
+        Self { shared, jobs, node, counter: 0 }
+    }
+
+    /// Runs until the backend closes.
+    pub(crate) async fn run(mut self, token: CancellationToken) {
+        let mut tick = tokio::time::interval(self.shared.config.outbox_interval);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = token.cancelled() => return,
+            }
+            let Ok(session) = self.shared.session() else { continue };
+            tokio::select! {
+                () = self.move_all(&session) => {}
+                () = token.cancelled() => return,
+            }
+        }
+    }
+
+    async fn move_all(&mut self, session: &Session) {
+        loop {
+            match self.move_some(session).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(failure) => {
+                    session.notice(&failure);
+                    tracing::debug!(reason = %failure.reason, "the outbox cannot be moved now");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Moves the oldest. Returns whether there may be more.
+    async fn move_some(&mut self, session: &Session) -> Result<bool, Failure> {
+        let limit = self.shared.config.timeout;
+        let values: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&self.shared.config.namespace, Type::TEXT),
+            (&AT_ONCE, Type::INT8),
+            (&BYTES, Type::INT8),
+        ];
+        let rows = timed(limit, session.reader.query_typed(OUTBOX, &values)).await?;
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let mut messages = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let number: i64 = row.get(0);
+            match self.message(row) {
+                Ok(publication) => {
+                    messages.push(Message { publication, outbox: Some(number) });
+                }
+                Err(reason) => self.discard(session, number, &reason.to_string()).await?,
+            }
+        }
+        if messages.is_empty() {
+            return Ok(true);
+        }
+        let numbers = messages.iter().map(|message| message.outbox).collect::<Vec<_>>();
+        let Some(jobs) = self.jobs.upgrade() else { return Ok(false) };
+        let (reply, answer) = oneshot::channel();
+        if jobs.send(Job::Outbox(messages, reply)).await.is_err() {
+            return Ok(false);
+        }
+        drop(jobs);
+        let Ok(published) = answer.await else { return Ok(false) };
+        for (outcome, number) in published?.into_iter().zip(numbers) {
+            if let Some(Published::Rejected(rejection)) = outcome {
+                tracing::warn!(number, %rejection, "a message that SQL has published is refused");
+            }
+        }
+        Ok(true)
+    }
+
+    fn message(&mut self, row: &Row) -> Result<Publication, Invalid> {
+        let mut envelope =
+            MessageEnvelope::new(Topic::new(row.get::<_, &str>(1))?, row.get::<_, String>(2));
+        let text = |at: usize| row.get::<_, Option<&str>>(at);
+        envelope.event = text(3).map(EventName::new).transpose()?;
+        envelope.id = text(4).map(MessageId::new).transpose()?;
+        envelope.scope = text(5).map(Scope::new).transpose()?;
+        let millis = row.get::<_, Option<i64>>(6).map(unsigned).filter(|ttl| *ttl > 0);
+        envelope.ttl = millis.map(Duration::from_millis);
+        let size = envelope.data.len();
+        if size > self.shared.config.max_payload {
+            let max = self.shared.config.max_payload;
+            return Err(Invalid::new(
+                "data",
+                format!("it has {size} bytes, {max} at most are accepted"),
+            ));
+        }
+        self.counter += 1;
+        let key = Origin { node: self.node, counter: self.counter };
+        let waited = Duration::from_millis(unsigned(row.get(7)));
+        let now = Instant::now();
+        Ok(Publication { key, envelope, accepted: now.checked_sub(waited).unwrap_or(now) })
+    }
+
+    /// Takes out what nobody can deliver, and says so.
+    async fn discard(&self, session: &Session, number: i64, reason: &str) -> Result<(), Failure> {
+        let values: [(&(dyn ToSql + Sync), Type); 1] = [(&number, Type::INT8)];
+        let gone = session.reader.execute_typed(DISCARD, &values);
+        if timed(self.shared.config.timeout, gone).await? > 0 {
+            tracing::error!(
+                number,
+                reason,
+                "a message in the outbox cannot be delivered, and is discarded"
+            );
+        }
+        Ok(())
+    }
+}

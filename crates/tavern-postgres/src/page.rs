@@ -1,0 +1,122 @@
+//! Reads the log: one call, one moment.
+
+use tavern_backend::{Floor, Lane, LogTime, MessageId, Page, Position, ReadQuery, Scope, Topic};
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::connect::timed;
+use crate::failure::Failure;
+use crate::log::{parse_epoch, strange};
+use crate::number::{signed, unsigned};
+use crate::pattern::pattern;
+use crate::record::{Read, read as read_record};
+use crate::shared::{Session, Shared};
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Floors that one page names.
+const FLOORS: i32 = 4096;
+/// Bytes of a page; it then ends early.
+const BYTES: i64 = 8 << 20;
+
+const PAGE: &str = "SELECT kind, seq, appended, topic, scope, record
+    FROM tavern.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+const FIND: &str = "SELECT g.seq FROM tavern.given g JOIN tavern.lane l ON l.id = g.lane
+    WHERE l.namespace = $1 AND l.topic = $2 AND l.scope = $3 AND g.id = $4";
+
+pub(crate) async fn read(shared: &Shared, session: &Session, query: &ReadQuery) -> Result<Page> {
+    // The rules are the log's of just now; what is read is held against them.
+    let view = shared.look(session).await?.view;
+    let (topics, patterns) = match &query.filters {
+        None => (None, None),
+        Some(filters) => {
+            let topics = filters.topics().map(|topic| topic.as_str().to_owned());
+            let patterns = filters.wildcards().iter().map(pattern);
+            (Some(topics.collect::<Vec<_>>()), Some(patterns.collect::<Vec<_>>()))
+        }
+    };
+    let limit = i32::try_from(query.limit.max(1)).unwrap_or(i32::MAX);
+    let values: [(&(dyn ToSql + Sync), Type); 11] = [
+        (&view.id, Type::INT4),
+        (&signed(query.after), Type::INT8),
+        (&signed(query.to), Type::INT8),
+        (&limit, Type::INT4),
+        (&BYTES, Type::INT8),
+        (&FLOORS, Type::INT4),
+        (&topics, Type::TEXT_ARRAY),
+        (&patterns, Type::TEXT_ARRAY),
+        (&view.rules.patterns, Type::TEXT_ARRAY),
+        (&view.rules.keeps, Type::INT4_ARRAY),
+        (&view.rules.ages, Type::INT8_ARRAY),
+    ];
+    let rows = timed(shared.config.timeout, session.reader.query_typed(PAGE, &values)).await;
+    let rows = rows.inspect_err(|failure| session.notice(failure))?;
+    let mut rows = rows.iter();
+    let head = rows.next().ok_or_else(|| Failure::new("the log is another one now"))?;
+    let (epoch, last) = (parse_epoch(head.get(4))?, unsigned(head.get(1)));
+    let mut page = Page {
+        epoch,
+        after: query.after,
+        to: query.to.min(last),
+        entries: Vec::new(),
+        undecodable: Vec::new(),
+        floors: Vec::new(),
+        floors_complete: true,
+        horizon: unsigned(head.get(2)),
+        head: last,
+    };
+    let (mut count, mut bytes, mut reached) = (0, 0, 0);
+    for row in rows {
+        match row.get::<_, &str>(0) {
+            "e" => {
+                let seq = unsigned(row.get(1));
+                let record: &[u8] = row.get(5);
+                count += 1;
+                bytes += i64::try_from(record.len()).unwrap_or(i64::MAX);
+                reached = seq;
+                let at = Position::new(epoch, seq);
+                match read_record(at, LogTime::from_millis(row.get(2)), record.to_vec().into()) {
+                    Read::Entry(entry) => page.entries.push(entry),
+                    Read::Undecodable(..) => {
+                        page.undecodable.push((seq, lane(row.get(3), row.get(4))));
+                    }
+                }
+            }
+            "f" => {
+                if let Some(lane) = lane(row.get(3), row.get(4)) {
+                    page.floors.push(Floor { lane, seq: unsigned(row.get(1)) });
+                }
+            }
+            "x" => page.floors_complete = false,
+            _ => return Err(strange()),
+        }
+    }
+    if count >= limit || bytes >= BYTES {
+        page.to = reached;
+    }
+    Ok(page)
+}
+
+fn lane(topic: &str, scope: &str) -> Option<Lane> {
+    let scope = if scope.is_empty() { None } else { Some(Scope::new(scope).ok()?) };
+    Some(Lane { topic: Topic::new(topic).ok()?, scope })
+}
+
+pub(crate) async fn find(
+    shared: &Shared,
+    session: &Session,
+    lane: &Lane,
+    id: &MessageId,
+) -> Result<Option<u64>> {
+    let view = shared.known(session).await?;
+    let scope = lane.scope.as_ref().map_or("", |scope| scope.as_str());
+    let values: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&view.id, Type::INT4),
+        (&lane.topic.as_str(), Type::TEXT),
+        (&scope, Type::TEXT),
+        (&id.as_str(), Type::TEXT),
+    ];
+    let row = timed(shared.config.timeout, session.reader.query_typed_opt(FIND, &values)).await;
+    let row = row.inspect_err(|failure| session.notice(failure))?;
+    Ok(row.map(|row| unsigned(row.get(0))))
+}

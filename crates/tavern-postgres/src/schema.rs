@@ -1,0 +1,124 @@
+//! The schema `tavern` and its versions.
+//!
+//! Tables change by numbered steps, each applied once, in one transaction under an advisory lock, so
+//! that nodes that open at once do not get into each other's way. Functions are replaced as a whole
+//! where a release brings others.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use crate::connect::timed;
+use crate::failure::Failure;
+use crate::shared::Shared;
+
+/// Steps in order; their number is the version of the schema.
+const STEPS: &[&str] = &[concat!(include_str!("sql/001.sql"), include_str!("sql/002_publish.sql"))];
+
+/// What is replaced as a whole.
+const FUNCTIONS: &[&str] =
+    &[include_str!("sql/append.sql"), include_str!("sql/read.sql"), include_str!("sql/sweep.sql")];
+
+/// The version of the functions: raised with each change of them.
+const FUNCTIONS_VERSION: i32 = 1;
+
+/// A migration may have to wait for another node's.
+const PATIENCE: u32 = 12;
+
+/// The statements that bring a database without the schema to this release's version, for who
+/// applies them with a role of its own ([`PostgresConfig::migrate`](crate::PostgresConfig::migrate)
+/// off).
+#[must_use]
+pub fn schema() -> String {
+    let mut all = String::from("BEGIN;\n");
+    all.push_str(FIRST);
+    for (at, step) in STEPS.iter().enumerate() {
+        all.push_str(step);
+        all.push_str(&format!(
+            "INSERT INTO tavern.schema_version VALUES ({}, {FUNCTIONS_VERSION});\n",
+            at + 1
+        ));
+    }
+    for function in FUNCTIONS {
+        all.push_str(function);
+    }
+    all.push_str("COMMIT;\n");
+    all
+}
+
+const FIRST: &str = "
+CREATE SCHEMA IF NOT EXISTS tavern;
+CREATE TABLE IF NOT EXISTS tavern.schema_version (
+    version int4 PRIMARY KEY,
+    functions int4 NOT NULL,
+    applied timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+";
+
+/// What the database has: the version of its tables and of its functions; `None` if nothing.
+async fn version(client: &Client, shared: &Shared) -> Result<Option<(i32, i32)>, Failure> {
+    let look = "SELECT max(version), max(functions) FROM tavern.schema_version";
+    match timed(shared.config.timeout, client.query_typed_one(look, &[])).await {
+        Ok(row) => {
+            let (version, functions) = (row.get::<_, Option<i32>>(0), row.get::<_, Option<i32>>(1));
+            Ok(version.zip(functions))
+        }
+        Err(failure) if failure.absent => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Creates the schema or brings it up to date, if need be and if it may.
+pub(crate) async fn migrate(client: &Client, shared: &Shared) -> Result<(), Failure> {
+    let wanted = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
+    let has = version(client, shared).await?;
+    match has {
+        Some((version, _)) if version > wanted => {
+            return Err(Failure::lasting(format!(
+                "the schema `tavern` has version {version}, this release knows version {wanted}; \
+                 update this node"
+            )));
+        }
+        Some((version, functions)) if version == wanted && functions >= FUNCTIONS_VERSION => {
+            return Ok(());
+        }
+        _ if !shared.config.migrate => {
+            return Err(Failure::lasting(
+                "the schema `tavern` is not there or not up to date, and `migrate` is off: apply \
+                 the statements of `tavern_postgres::schema()`",
+            ));
+        }
+        _ => {}
+    }
+    let limit = shared.config.timeout * PATIENCE;
+    let run = async {
+        client
+            .batch_execute(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(1952545397)",
+            )
+            .await?;
+        client.batch_execute(FIRST).await?;
+        let look = "SELECT coalesce(max(version), 0), coalesce(max(functions), 0) FROM tavern.schema_version";
+        let row = client.query_typed_one(look, &[]).await?;
+        let (version, functions) = (row.get::<_, i32>(0), row.get::<_, i32>(1));
+        for (step, number) in STEPS.iter().zip(1..) {
+            if number > version {
+                client.batch_execute(step).await?;
+                let note = "INSERT INTO tavern.schema_version (version, functions) VALUES ($1, 0)";
+                client.execute_typed(note, &[(&number, Type::INT4)]).await?;
+            }
+        }
+        if functions < FUNCTIONS_VERSION || version < wanted {
+            for function in FUNCTIONS {
+                client.batch_execute(function).await?;
+            }
+            let note = "UPDATE tavern.schema_version SET functions = $1 WHERE version = $2";
+            client
+                .execute_typed(note, &[(&FUNCTIONS_VERSION, Type::INT4), (&wanted, Type::INT4)])
+                .await?;
+        }
+        client.batch_execute("COMMIT").await
+    };
+    timed(limit, run)
+        .await
+        .map_err(|failure| failure.while_at("the schema `tavern` cannot be made"))
+}

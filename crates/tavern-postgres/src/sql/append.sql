@@ -1,0 +1,222 @@
+-- Appends a batch as a whole or not at all. Called in a transaction of its own at READ COMMITTED:
+-- every statement after the lock sees what the one who had it before has committed.
+--
+-- Lanes come once each; a message names its lane by number, from 1. A message without a key (node
+-- NULL) comes from the outbox, under its number there, and counts only if it is still there.
+--
+-- word: ok, stale, absent. outcomes: a letter a message: (s)tored, (d)uplicate, (c)onflict, (l)ive,
+-- (g)one from the outbox. What is stored got the next seq from `first` on; `others` has the seqs of
+-- duplicates and conflicts, in order.
+CREATE OR REPLACE FUNCTION tavern.append(
+    a_namespace int4, a_log text, a_rules int8, a_fresh text,
+    known_epoch text, known_seq int8, dedup_window int8,
+    topics text[], scopes text[], keeps int4[],
+    m_lane int4[], m_node int8[], m_counter int8[], m_id text[], m_print text[],
+    m_record bytea[], m_outbox int8[], careful boolean,
+    OUT word text, OUT epoch text, OUT first int8, OUT outcomes text, OUT others int8[]
+) LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+#variable_conflict use_column
+<<body>>
+DECLARE
+    ns tavern.namespace;
+    head int8;
+    clock int8;
+    moved boolean;
+    forked boolean := false;
+    learned boolean := false;
+    lost int8;
+    lanes int4[];
+    n int4 := coalesce(array_length(m_lane, 1), 0);
+    stored int4[];
+    special boolean;
+    letter text;
+    at int8;
+    i int4;
+    l int4;
+    had record;
+    there int8[];
+    keys_known boolean;
+    noted boolean;
+    fork record;
+    list text[];
+    known int8;
+    oldest int4;
+    new_forks text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(1952545398, a_namespace);
+    SELECT * INTO ns FROM tavern.namespace WHERE id = a_namespace;
+    IF NOT FOUND THEN word := 'absent'; RETURN; END IF;
+    IF ns.log <> a_log OR ns.rules <> a_rules THEN word := 'stale'; RETURN; END IF;
+    epoch := ns.epoch;
+    new_forks := ns.forks;
+
+    SELECT e.seq, e.appended INTO head, clock FROM tavern.entry e
+        WHERE e.namespace = a_namespace ORDER BY e.seq DESC LIMIT 1;
+    head := coalesce(head, 0);
+    clock := greatest(tavern.now_ms(), coalesce(clock, 0));
+    moved := ns.incarnation <> tavern.incarnation();
+
+    -- The lanes' ids; new ones are made.
+    IF array_length(topics, 1) > 0 THEN
+        INSERT INTO tavern.lane (namespace, topic, scope)
+            SELECT a_namespace, t.topic, t.scope
+            FROM unnest(topics, scopes, keeps) AS t(topic, scope, keep)
+            WHERE t.keep > 0 AND NOT EXISTS (
+                SELECT FROM tavern.lane x
+                WHERE x.namespace = a_namespace AND x.topic = t.topic AND x.scope = t.scope)
+            ON CONFLICT DO NOTHING;
+        SELECT array_agg(x.id ORDER BY t.number) INTO lanes
+            FROM unnest(topics, scopes) WITH ORDINALITY AS t(topic, scope, number)
+            LEFT JOIN tavern.lane x
+                ON x.namespace = a_namespace AND x.topic = t.topic AND x.scope = t.scope;
+    END IF;
+
+    -- Whether any of the keys may be known.
+    SELECT EXISTS (
+        SELECT FROM (
+            SELECT k.node, min(k.counter) AS lowest
+            FROM unnest(m_node, m_counter) AS k(node, counter)
+            WHERE k.node IS NOT NULL GROUP BY k.node
+        ) k
+        WHERE EXISTS (SELECT FROM tavern.sent s
+            WHERE s.namespace = a_namespace AND s.node = k.node AND s.last >= k.lowest)
+    ) INTO keys_known;
+    special := careful OR keys_known OR 0 = ANY (keeps)
+        OR EXISTS (SELECT FROM unnest(m_id) AS x(id) WHERE x.id IS NOT NULL)
+        OR EXISTS (SELECT FROM unnest(m_outbox) AS x(number) WHERE x.number IS NOT NULL);
+
+    others := '{}';
+    IF NOT special THEN
+        stored := ARRAY(SELECT generate_series(1, n));
+        outcomes := repeat('s', n);
+    ELSE
+        -- From the outbox it is taken here, once and for all.
+        WITH taken AS (
+            DELETE FROM tavern.outbox o
+            WHERE o.number = ANY (SELECT x FROM unnest(m_outbox) AS t(x) WHERE x IS NOT NULL)
+            RETURNING o.number)
+        SELECT coalesce(array_agg(number), '{}') INTO there FROM taken;
+        stored := '{}';
+        outcomes := '';
+        FOR i IN 1 .. n LOOP
+            l := m_lane[i];
+            letter := 's';
+            noted := false;
+            IF m_outbox[i] IS NOT NULL AND NOT m_outbox[i] = ANY (there) THEN
+                letter := 'g';
+            ELSIF keeps[l] = 0 THEN
+                letter := 'l';
+                INSERT INTO tavern.live (namespace, at, record)
+                    VALUES (a_namespace, clock, m_record[i]);
+            ELSE
+                IF m_node[i] IS NOT NULL AND (keys_known OR careful) THEN
+                    SELECT s.seq + (m_counter[i] - s.first) INTO at FROM tavern.sent s
+                        WHERE s.namespace = a_namespace AND s.node = m_node[i]
+                            AND s.last >= m_counter[i] AND s.first <= m_counter[i]
+                        ORDER BY s.last LIMIT 1;
+                    IF FOUND THEN
+                        letter := 'd';
+                        noted := true;
+                    END IF;
+                END IF;
+                IF letter = 's' AND m_id[i] IS NOT NULL THEN
+                    SELECT g.seq, g.print, g.at INTO had FROM tavern.given g
+                        WHERE g.lane = lanes[l] AND g.id = m_id[i];
+                    -- While its entry is there an id stays, however old it is.
+                    IF FOUND AND (had.at >= clock - dedup_window OR EXISTS (
+                        SELECT FROM tavern.entry e
+                        WHERE e.namespace = a_namespace AND e.seq = had.seq AND e.lane = lanes[l]))
+                    THEN
+                        at := had.seq;
+                        letter := CASE WHEN had.print = m_print[i] THEN 'd' ELSE 'c' END;
+                    END IF;
+                END IF;
+                IF letter = 's' THEN
+                    stored := stored || i;
+                    at := head + array_length(stored, 1);
+                    IF m_id[i] IS NOT NULL THEN
+                        INSERT INTO tavern.given AS g (lane, id, seq, print, at)
+                            VALUES (lanes[l], m_id[i], at, m_print[i], clock)
+                            ON CONFLICT (lane, id) DO UPDATE
+                            SET seq = excluded.seq, print = excluded.print, at = excluded.at;
+                    END IF;
+                ELSE
+                    others := others || at;
+                END IF;
+                -- A key of the outbox was never given out.
+                IF m_node[i] IS NOT NULL AND letter IN ('s', 'd') AND NOT noted THEN
+                    UPDATE tavern.sent s SET last = m_counter[i], at = clock
+                        WHERE s.namespace = a_namespace AND s.node = m_node[i]
+                            AND s.last = m_counter[i] - 1
+                            AND s.seq + (m_counter[i] - s.first) = body.at;
+                    IF NOT FOUND THEN
+                        INSERT INTO tavern.sent (namespace, node, first, last, seq, at)
+                            VALUES (a_namespace, m_node[i], m_counter[i], m_counter[i], body.at, clock)
+                            ON CONFLICT DO NOTHING;
+                    END IF;
+                END IF;
+            END IF;
+            outcomes := outcomes || letter;
+        END LOOP;
+    END IF;
+
+    first := head + 1;
+    IF array_length(stored, 1) > 0 THEN
+        lost := head;
+        IF known_epoch = ns.epoch AND known_seq > head THEN
+            -- Somebody has seen entries of this epoch that are not here.
+            lost := known_seq;
+            forked := true;
+        END IF;
+        IF moved OR forked THEN
+            forked := true;
+            new_forks := ns.epoch || ':' || head || ':' || lost || ';' || new_forks;
+            epoch := a_fresh;
+        END IF;
+        INSERT INTO tavern.entry (namespace, seq, lane, appended, record)
+            SELECT a_namespace, head + s.number, lanes[m_lane[s.i]], clock, m_record[s.i]
+            FROM unnest(stored) WITH ORDINALITY AS s(i, number);
+        IF NOT special THEN
+            -- Runs of counters that rise by one.
+            INSERT INTO tavern.sent (namespace, node, first, last, seq, at)
+                SELECT a_namespace, r.node, min(r.counter), max(r.counter), head + min(r.number), clock
+                FROM (
+                    SELECT k.node, k.counter, k.number, k.counter - k.number AS run
+                    FROM unnest(m_node, m_counter) WITH ORDINALITY AS k(node, counter, number)
+                ) r
+                GROUP BY r.node, r.run;
+        END IF;
+    END IF;
+
+    -- What lies above a fork and was seen is lost: see `Lineage::learn`.
+    IF known_epoch IS NOT NULL AND known_epoch <> epoch THEN
+        list := string_to_array(rtrim(new_forks, ';'), ';');
+        FOR i IN 1 .. coalesce(array_length(list, 1), 0) LOOP
+            IF split_part(list[i], ':', 1) = known_epoch THEN oldest := i; EXIT; END IF;
+        END LOOP;
+        known := known_seq;
+        FOR i IN REVERSE coalesce(oldest, 0) .. 1 LOOP
+            IF known > split_part(list[i], ':', 3)::int8 THEN
+                list[i] := split_part(list[i], ':', 1) || ':' || split_part(list[i], ':', 2) || ':' || known;
+                learned := true;
+            END IF;
+            known := least(known, split_part(list[i], ':', 2)::int8);
+        END LOOP;
+        IF learned THEN new_forks := array_to_string(list, ';') || ';'; END IF;
+    END IF;
+    IF forked THEN
+        -- As many as `Lineage::MAX_FORKS`.
+        list := string_to_array(rtrim(new_forks, ';'), ';');
+        new_forks := array_to_string(list[1:256], ';') || ';';
+    END IF;
+    IF forked OR learned THEN
+        UPDATE tavern.namespace x
+            SET epoch = append.epoch, forks = new_forks,
+                incarnation = CASE WHEN forked THEN tavern.incarnation() ELSE x.incarnation END
+            WHERE x.id = a_namespace;
+    END IF;
+    IF array_length(stored, 1) > 0 OR position('l' IN outcomes) > 0 THEN
+        PERFORM pg_notify('tavern_' || a_namespace, '');
+    END IF;
+    word := 'ok';
+END $$;

@@ -1,0 +1,85 @@
+-- The last seq of a lane that is removed or counts as removed.
+CREATE OR REPLACE FUNCTION tavern.cut(c_lane int4, c_floor int8, keep int4, age int8, clock int8)
+RETURNS int8 LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+    SELECT greatest(c_floor,
+        (SELECT e.seq FROM tavern.entry e WHERE e.lane = c_lane ORDER BY e.seq DESC OFFSET keep LIMIT 1),
+        CASE WHEN age > 0 THEN
+            (SELECT e.seq FROM tavern.entry e
+                WHERE e.lane = c_lane AND e.appended <= clock - age ORDER BY e.seq DESC LIMIT 1)
+        END)
+$$;
+
+-- A page, of one moment: STABLE, so that all of it is read in the caller's snapshot. Rules and
+-- filters come as regular expressions; the first rule that matches a topic decides.
+--
+-- kind: (h)ead: seq, the horizon, log, epoch; (e)ntry; (f)loor: its seq; (x): there are more floors.
+CREATE OR REPLACE FUNCTION tavern.page(
+    p_namespace int4, p_after int8, p_to int8, p_limit int4, p_bytes int8, p_floors int4,
+    p_topics text[], p_patterns text[], r_patterns text[], r_keeps int4[], r_ages int8[]
+) RETURNS TABLE (kind text, seq int8, appended int8, topic text, scope text, record bytea)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
+#variable_conflict use_column
+DECLARE
+    ns tavern.namespace;
+    head int8;
+    clock int8;
+    upto int8;
+    r record;
+    cuts jsonb := '{}';
+    cut int8;
+    rule int4;
+    taken int4 := 0;
+    size int8 := 0;
+    floors int4 := 0;
+    everything boolean := p_topics IS NULL;
+BEGIN
+    SELECT * INTO ns FROM tavern.namespace n WHERE n.id = p_namespace;
+    IF NOT FOUND THEN RETURN; END IF;
+    SELECT e.seq, e.appended INTO head, clock FROM tavern.entry e
+        WHERE e.namespace = p_namespace ORDER BY e.seq DESC LIMIT 1;
+    head := coalesce(head, 0);
+    clock := greatest(tavern.now_ms(), coalesce(clock, 0));
+    upto := least(p_to, head);
+    RETURN QUERY SELECT 'h', head, ns.horizon, ns.log, ns.epoch, NULL::bytea;
+    FOR r IN
+        SELECT e.seq, e.lane, e.appended, e.record, l.topic, l.scope, l.floor
+        FROM tavern.entry e JOIN tavern.lane l ON l.id = e.lane
+        WHERE e.namespace = p_namespace AND e.seq > p_after AND e.seq <= upto
+            AND (everything OR l.topic = ANY (p_topics)
+                OR (l.topic ~ ANY (p_patterns) AND l.topic NOT LIKE '$%'))
+        ORDER BY e.seq
+    LOOP
+        cut := (cuts ->> r.lane::text)::int8;
+        IF cut IS NULL THEN
+            SELECT t.number INTO rule
+                FROM unnest(r_patterns) WITH ORDINALITY AS t(pattern, number)
+                WHERE r.topic ~ t.pattern ORDER BY t.number LIMIT 1;
+            cut := tavern.cut(r.lane, r.floor, r_keeps[rule], r_ages[rule], clock);
+            cuts := jsonb_set(cuts, ARRAY[r.lane::text], to_jsonb(cut));
+            IF cut > p_after THEN
+                floors := floors + 1;
+                RETURN QUERY SELECT 'f', cut, NULL::int8, r.topic, r.scope, NULL::bytea;
+            END IF;
+        END IF;
+        IF r.seq > cut THEN
+            RETURN QUERY SELECT 'e', r.seq, r.appended, r.topic, r.scope, r.record;
+            taken := taken + 1;
+            size := size + octet_length(r.record);
+            EXIT WHEN taken >= p_limit OR size >= p_bytes;
+        END IF;
+    END LOOP;
+    FOR r IN
+        SELECT l.id, l.topic, l.scope, l.floor FROM tavern.lane l
+        WHERE l.namespace = p_namespace AND l.floor > p_after
+            AND (everything OR l.topic = ANY (p_topics)
+                OR (l.topic ~ ANY (p_patterns) AND l.topic NOT LIKE '$%'))
+            AND NOT cuts ? l.id::text
+    LOOP
+        floors := floors + 1;
+        IF floors > p_floors AND (everything OR array_length(p_patterns, 1) > 0) THEN
+            RETURN QUERY SELECT 'x', NULL::int8, NULL::int8, NULL, NULL, NULL::bytea;
+            EXIT;
+        END IF;
+        RETURN QUERY SELECT 'f', r.floor, NULL::int8, r.topic, r.scope, NULL::bytea;
+    END LOOP;
+END $$;

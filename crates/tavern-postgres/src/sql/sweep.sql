@@ -1,0 +1,98 @@
+-- Removes what is too old or too many, some at a time. Returns whether there may be more to do. One
+-- node does it at a time. What is younger than the grace stays, however many there are: nodes that
+-- are a moment behind still read it from here.
+CREATE OR REPLACE FUNCTION tavern.sweep(
+    p_namespace int4, r_patterns text[], r_keeps int4[], r_ages int8[],
+    grace int8, dedup_window int8, lane_memory int8, budget int4
+) RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+#variable_conflict use_column
+DECLARE
+    ns tavern.namespace;
+    head int8;
+    clock int8;
+    youngest int8;
+    reach int8;
+    r record;
+    cut int8;
+    rule int4;
+    gone int8;
+    removed int4;
+    total int4 := 0;
+    more boolean := false;
+    forgotten int8;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(1952545399, p_namespace) THEN RETURN false; END IF;
+    SELECT * INTO ns FROM tavern.namespace n WHERE n.id = p_namespace;
+    SELECT e.seq, e.appended INTO head, clock FROM tavern.entry e
+        WHERE e.namespace = p_namespace ORDER BY e.seq DESC LIMIT 1;
+    IF head IS NULL THEN RETURN false; END IF;
+    clock := greatest(tavern.now_ms(), clock);
+    SELECT min(a) INTO youngest FROM unnest(r_ages) AS t(a) WHERE a > 0;
+    -- As far as the grace lets, from where it was left.
+    SELECT max(x.seq) INTO reach FROM (
+        SELECT e.seq FROM tavern.entry e
+        WHERE e.namespace = p_namespace AND e.seq > ns.swept AND e.appended <= clock - grace
+        ORDER BY e.seq LIMIT budget) x;
+    FOR r IN
+        SELECT l.id, l.topic, l.floor FROM tavern.lane l WHERE l.id IN (
+            SELECT e.lane FROM tavern.entry e
+                WHERE e.namespace = p_namespace AND e.seq > ns.swept AND e.seq <= reach
+            UNION
+            SELECT x.lane FROM (
+                SELECT e.lane FROM tavern.entry e
+                WHERE e.namespace = p_namespace AND youngest IS NOT NULL
+                    AND e.appended <= clock - greatest(youngest, grace)
+                ORDER BY e.seq LIMIT budget) x)
+    LOOP
+        SELECT t.number INTO rule FROM unnest(r_patterns) WITH ORDINALITY AS t(pattern, number)
+            WHERE r.topic ~ t.pattern ORDER BY t.number LIMIT 1;
+        cut := tavern.cut(r.id, r.floor, r_keeps[rule], r_ages[rule], clock);
+        CONTINUE WHEN cut <= r.floor;
+        WITH deleted AS (
+            DELETE FROM tavern.entry e
+            WHERE e.lane = r.id AND e.seq <= cut AND e.seq < head AND e.appended <= clock - grace
+            RETURNING e.seq)
+        SELECT max(seq), count(*) INTO gone, removed FROM deleted;
+        CONTINUE WHEN removed = 0;
+        total := total + removed;
+        UPDATE tavern.lane l SET floor = greatest(l.floor, gone),
+            silent = CASE WHEN EXISTS (SELECT FROM tavern.entry e WHERE e.lane = r.id) THEN NULL
+                ELSE clock END
+            WHERE l.id = r.id;
+    END LOOP;
+    IF reach IS NOT NULL THEN
+        UPDATE tavern.namespace n SET swept = reach WHERE n.id = p_namespace;
+        more := true;
+    END IF;
+    more := more AND total > 0;
+
+    DELETE FROM tavern.sent s WHERE ctid = ANY (ARRAY(
+        SELECT x.ctid FROM tavern.sent x
+        WHERE x.namespace = p_namespace AND x.at < clock - dedup_window LIMIT budget));
+    DELETE FROM tavern.given g WHERE ctid = ANY (ARRAY(
+        SELECT x.ctid FROM tavern.given x JOIN tavern.lane l ON l.id = x.lane
+        WHERE l.namespace = p_namespace AND x.at < clock - dedup_window AND NOT EXISTS (
+            SELECT FROM tavern.entry e
+            WHERE e.namespace = p_namespace AND e.seq = x.seq AND e.lane = x.lane)
+        LIMIT budget));
+    DELETE FROM tavern.live v WHERE v.namespace = p_namespace AND v.at < clock - 10000;
+
+    -- Lanes of which nothing is left for long are folded into the horizon. Nobody appends meanwhile.
+    IF EXISTS (SELECT FROM tavern.lane l
+        WHERE l.namespace = p_namespace AND l.silent < clock - lane_memory) THEN
+        PERFORM pg_advisory_xact_lock(1952545398, p_namespace);
+        WITH forgotten AS (
+            DELETE FROM tavern.lane l WHERE l.id = ANY (ARRAY(
+                SELECT x.id FROM tavern.lane x
+                WHERE x.namespace = p_namespace AND x.silent < clock - lane_memory LIMIT budget))
+                AND NOT EXISTS (SELECT FROM tavern.entry e WHERE e.lane = l.id)
+            RETURNING l.floor)
+        SELECT max(floor) INTO forgotten FROM forgotten;
+        UPDATE tavern.namespace n SET horizon = greatest(n.horizon, forgotten)
+            WHERE n.id = p_namespace AND forgotten IS NOT NULL;
+        UPDATE tavern.lane l SET silent = NULL
+            WHERE l.namespace = p_namespace AND l.silent < clock - lane_memory
+                AND EXISTS (SELECT FROM tavern.entry e WHERE e.lane = l.id);
+    END IF;
+    RETURN more;
+END $$;

@@ -1,0 +1,5 @@
+//! The suite that every backend passes.
+
+use crate::kit::PostgresRig;
+
+tavern_testkit::conformance!(PostgresRig::new());
