@@ -5,14 +5,14 @@ use async_nats::jetstream::consumer::pull::OrderedConfig;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, Value, cmd};
-use tavern_backend::{MessageEnvelope, Payload, Topic};
+use tavern_backend::{MessageEnvelope, Payload, Tasks, Topic};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::figure::Figure;
 use crate::pairs::{alternate, median};
 use crate::plan::Plan;
-use crate::publish::{Kind, PAYLOAD, Store, jetstream, raw};
+use crate::publish::{Kind, PAYLOAD, Store, jetstream, raw, sql};
 use crate::report::{Section, Target};
 use crate::run::Result;
 
@@ -21,27 +21,30 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     let title = format!("Publish to subscriber on another node, {PAYLOAD} B, one at a time");
     let mut section = Section::new(title, &["median", "bare engine", "ratio"]);
     let mut targets = Vec::new();
-    for kind in [Kind::Redis, Kind::Nats] {
+    for kind in [Kind::Redis, Kind::Nats, Kind::Postgres] {
         let store = Store::open(kind).await?;
         let url = store.url().ok_or("a server is expected")?;
         let (to, from) = (store.bus.clone(), store.another().await?);
         let ours = || through_bus(&to, &from, plan.latencies);
-        let (beside, what, wanted, pairs) = if kind == Kind::Redis {
-            let pairs = alternate(plan.pairs, ours, || bare(&url, plan.latencies)).await?;
-            (
+        let (beside, what, wanted, pairs) = match kind {
+            Kind::Redis => (
                 "PUBLISH and SUBSCRIBE",
                 "Redis, to a subscriber: the bare engine's time to ours",
                 0.5,
-                pairs,
-            )
-        } else {
-            let pairs = alternate(plan.pairs, ours, || ordered(&url, plan.latencies)).await?;
-            (
+                alternate(plan.pairs, ours, || bare(&url, plan.latencies)).await?,
+            ),
+            Kind::Postgres => (
+                "NOTIFY and LISTEN",
+                "Postgres, to a subscriber: the bare engine's time to ours",
+                0.5,
+                alternate(plan.pairs, ours, || notified(&url, plan.latencies)).await?,
+            ),
+            _ => (
                 "an ordered consumer",
                 "NATS, to a subscriber: an ordered consumer's time to ours",
                 0.67,
-                pairs,
-            )
+                alternate(plan.pairs, ours, || ordered(&url, plan.latencies)).await?,
+            ),
         };
         let seconds = std::time::Duration::from_secs_f64;
         let row = [
@@ -129,5 +132,26 @@ async fn ordered(url: &str, count: usize) -> Result<f64> {
         published?;
         times.push(received.ok_or("the consumer ended")?.as_secs_f64());
     }
+    Ok(median(times))
+}
+
+/// The same with `NOTIFY` and `LISTEN`, one transaction each.
+async fn notified(url: &str, count: usize) -> Result<f64> {
+    let tasks = Tasks::new();
+    let (listener, mut pushes) = sql::connect(url, &tasks).await?;
+    listener.batch_execute("LISTEN bare").await?;
+    let (publisher, _) = sql::connect(url, &tasks).await?;
+    let notify = format!("NOTIFY bare, '{}'", "x".repeat(PAYLOAD));
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        let (published, received) = tokio::join!(publisher.batch_execute(&notify), async {
+            pushes.recv().await.map(|()| start.elapsed())
+        });
+        published?;
+        times.push(received.ok_or("the connection ended")?.as_secs_f64());
+    }
+    drop((listener, publisher));
+    tasks.close().await;
     Ok(median(times))
 }

@@ -4,6 +4,7 @@ mod bare;
 pub(crate) mod jetstream;
 mod load;
 pub(crate) mod raw;
+pub(crate) mod sql;
 mod store;
 
 use std::sync::Arc;
@@ -51,18 +52,23 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     Ok((section, targets))
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::Memory,
     Kind::Sqlite(Durability::Normal),
     Kind::Sqlite(Durability::Full),
     Kind::Redis,
     Kind::Nats,
+    Kind::Postgres,
 ];
 
 impl Kind {
     /// How many publish at once.
     const fn publishers(self) -> &'static [usize] {
-        if matches!(self, Self::Redis | Self::Nats) { &[1, 64, 256] } else { &[1, 64] }
+        if matches!(self, Self::Redis | Self::Nats | Self::Postgres) {
+            &[1, 64, 256]
+        } else {
+            &[1, 64]
+        }
     }
 
     const fn ways(self) -> &'static [(Through, Beside)] {
@@ -127,6 +133,10 @@ async fn one(
             let bare = || raw::publish(&url, publishers, time);
             Some(alternate(plan.pairs, ours, bare).await?)
         }
+        (Kind::Postgres, _, Some(url)) => {
+            let bare = || sql::publish(&url, publishers, time);
+            Some(alternate(plan.pairs, ours, bare).await?)
+        }
         (Kind::Nats, _, Some(url)) => {
             let bare = || jetstream::publish(&url, publishers, time, beside == Beside::Alike);
             Some(alternate(plan.pairs, ours, bare).await?)
@@ -160,6 +170,10 @@ fn target(kind: Kind, through: Through, publishers: usize, measured: &Measured) 
                 "Redis, 256 publishers, on the bus, to pipelined XADD and PUBLISH"
             };
             (what, Figure::Ratio(0.5), Figure::Ratio(measured.bare?.1))
+        }
+        (Kind::Postgres, Through::Bus) if publishers == 64 => {
+            let what = "Postgres, 64 publishers, on the bus, to batched inserts and a notification";
+            (what, Figure::Ratio(0.7), Figure::Ratio(measured.bare?.1))
         }
         (Kind::Nats, Through::Bus) if publishers == 256 => {
             let what = "NATS, 256 publishers, on the bus, to JetStream publishes of its driver";

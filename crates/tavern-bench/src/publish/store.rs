@@ -6,14 +6,19 @@ use std::io::Read;
 
 use tavern_backend::{Bus, MemoryBackend, MemoryConfig, Retention};
 use tavern_nats::{NatsBackend, NatsConfig};
+use tavern_postgres::{PostgresBackend, PostgresConfig};
 use tavern_redis::{RedisBackend, RedisConfig};
 use tavern_sqlite::{Durability, SqliteBackend, SqliteConfig};
-use tavern_testkit::engine::{NatsFlavor, NatsServer, RedisOptions, RedisServer};
+use tavern_testkit::engine::{
+    NatsFlavor, NatsServer, PostgresOptions, PostgresServer, RedisOptions, RedisServer,
+};
 use tempfile::TempDir;
 
 use crate::run::Result;
 
 const FILE: &str = "log.db";
+/// The role and the database of a server that was just made.
+const USER: &str = "postgres";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -22,6 +27,7 @@ pub(crate) enum Kind {
     Redis,
     /// The current one.
     Nats,
+    Postgres,
 }
 
 impl fmt::Display for Kind {
@@ -31,6 +37,7 @@ impl fmt::Display for Kind {
             Self::Sqlite(durability) => write!(f, "SQLite {durability:?}"),
             Self::Redis => f.write_str("Redis"),
             Self::Nats => f.write_str("NATS"),
+            Self::Postgres => f.write_str("Postgres"),
         }
     }
 }
@@ -52,6 +59,8 @@ enum Again {
     Redis(Box<RedisConfig>, RedisServer),
     /// The same.
     Nats(Box<NatsConfig>, NatsServer),
+    /// The same.
+    Postgres(Box<PostgresConfig>, PostgresServer),
 }
 
 impl Store {
@@ -94,6 +103,14 @@ impl Store {
                 let again = Again::Nats(Box::new(config), server);
                 Ok(Self { bus: Bus::new(backend), again })
             }
+            Kind::Postgres => {
+                let server = PostgresServer::start(PostgresOptions::new()).await?;
+                let config =
+                    PostgresConfig::new(server.url(USER, USER)).with_retention(Some(retention));
+                let backend = PostgresBackend::open(config.clone()).await?;
+                let again = Again::Postgres(Box::new(config), server);
+                Ok(Self { bus: Bus::new(backend), again })
+            }
         }
     }
 
@@ -104,6 +121,9 @@ impl Store {
             Again::Sqlite(config, ..) => Ok(Bus::new(SqliteBackend::open(config.clone()).await?)),
             Again::Redis(config, ..) => Ok(Bus::new(RedisBackend::open((**config).clone()).await?)),
             Again::Nats(config, ..) => Ok(Bus::new(NatsBackend::open((**config).clone()).await?)),
+            Again::Postgres(config, ..) => {
+                Ok(Bus::new(PostgresBackend::open((**config).clone()).await?))
+            }
         }
     }
 
@@ -113,6 +133,7 @@ impl Store {
             Again::Memory(_) | Again::Sqlite(..) => None,
             Again::Redis(_, server) => Some(server.url()),
             Again::Nats(_, server) => Some(server.url()),
+            Again::Postgres(_, server) => Some(server.url(USER, USER)),
         }
     }
 
@@ -120,7 +141,7 @@ impl Store {
     ///
     /// SQLite's own count (modulo 2^32) is `iChange` in the header of the WAL's index, which is a
     /// documented part of the file beside the database and may be read at any time. Redis counts
-    /// calls of scripts. JetStream has nothing of the kind.
+    /// calls of scripts, Postgres transactions that wrote. JetStream has nothing of the kind.
     pub(crate) async fn commits(&self) -> Result<Option<u32>> {
         match &self.again {
             Again::Memory(_) | Again::Nats(..) => Ok(None),
@@ -136,6 +157,11 @@ impl Store {
                     line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next()?.parse().ok()
                 });
                 Ok(Some(calls.unwrap_or(0)))
+            }
+            Again::Postgres(_, server) => {
+                let next = server.psql("SELECT pg_snapshot_xmax(pg_current_snapshot())").await?;
+                let next = next.trim().parse::<u64>()?;
+                Ok(u32::try_from(next & u64::from(u32::MAX)).ok())
             }
         }
     }
