@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use tavern_backend::{Epoch, Head, Lineage, Position, Retention};
+use tavern_backend::{Epoch, Head, Lineage, LogTime, Position, Retention};
 use tokio::time::Instant;
 
 use crate::api::{Api, StreamInfo, WRONG_LAST, Which, parse_time};
@@ -58,10 +58,14 @@ impl View {
 pub(crate) struct State {
     pub(crate) view: Arc<View>,
     pub(crate) head: Head,
+    /// The log's time before it was asked for its head: what came later lies above that.
+    pub(crate) asked: LogTime,
     /// The first seq that is stored.
     pub(crate) first: u64,
     /// What its stream keeps.
     pub(crate) keeps: Keeps,
+    /// The server tells the time by the way.
+    pub(crate) tells_time: bool,
     /// The servers that hold the log, the leader first; none if it is just the one.
     pub(crate) servers: Vec<String>,
     /// All of them run and have the log.
@@ -84,7 +88,7 @@ impl Shared {
     async fn try_look(&self, session: &Session) -> Result<State> {
         let api = &session.api;
         for _ in 0..TRIES {
-            let asked = Instant::now();
+            let (asked, time) = (Instant::now(), self.clock.now());
             let Some(info) = api.stream(&self.names.log_stream()).await? else {
                 self.create(api).await?;
                 continue;
@@ -122,7 +126,7 @@ impl Shared {
                             tracing::warn!("the stream {}: {difference}", self.names.log_stream());
                         }
                     }
-                    return Ok(self.state(view, &info));
+                    return Ok(self.state(view, &info, time));
                 }
                 old => self.begin(api, revision, old, log, &info).await?,
             }
@@ -141,7 +145,7 @@ impl Shared {
         })
     }
 
-    fn state(&self, view: View, info: &StreamInfo) -> State {
+    fn state(&self, view: View, info: &StreamInfo, asked: LogTime) -> State {
         let now = self.clock.now();
         let last = info.state.last_seq;
         let horizon = horizon(&view, info, now.as_millis());
@@ -165,7 +169,8 @@ impl Shared {
                 && cluster.replicas.iter().all(|peer| peer.current && !peer.offline)
         });
         let keeps = view.limits.keeps();
-        State { view, head, first: info.state.first_seq, keeps, servers, whole }
+        let (first, tells_time) = (info.state.first_seq, info.ts.is_some());
+        State { view, head, asked, first, keeps, tells_time, servers, whole }
     }
 
     /// The rules of a new log: one that is lost leaves its rules behind.
@@ -294,10 +299,12 @@ impl Shared {
         Ok(state.view)
     }
 
-    /// The log's servers as this link knows them; asked anew if they are not those the log knows.
+    /// The log's servers as this link knows them; asked anew if they are not those the log knows, or
+    /// may have started anew since they were asked.
     async fn servers_now(&self, session: &Session, appends: bool) -> Servers {
         let servers = session.servers();
-        if !appends || self.view().is_none_or(|view| view.meta.is_of(&servers)) {
+        let same = || self.view().is_none_or(|view| view.meta.is_of(&servers));
+        if !appends || (session.settled.load(Ordering::Acquire) && same()) {
             return servers;
         }
         let names = servers.keys().cloned().collect::<Vec<_>>();

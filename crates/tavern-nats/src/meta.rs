@@ -145,6 +145,15 @@ impl Meta {
         self.servers.is_empty() || same.count() * 2 > servers.len()
     }
 
+    /// Whether so many of the stream's servers are known to have started anew since this was written
+    /// that it may not be the same log. Of one that cannot be asked nothing is known.
+    pub(crate) fn has_changed(&self, servers: &BTreeMap<String, Option<String>>) -> bool {
+        let presumed = servers.iter().map(|(name, id)| {
+            (name.clone(), id.as_ref().or_else(|| self.servers.get(name)).cloned())
+        });
+        !self.is_of(&presumed.collect())
+    }
+
     /// Notes which servers there are. Returns whether that changed anything.
     pub(crate) fn note_servers(&mut self, servers: &BTreeMap<String, Option<String>>) -> bool {
         let mut noted = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! Looks after the log: where its head is at what time, which servers it is on, what time it is.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
@@ -61,29 +62,41 @@ async fn sweep(shared: &Shared, session: &Session, watch: &mut Watch) -> Result<
     let due = watch.asked.elapsed() >= RARELY;
     if due {
         watch.asked = Instant::now();
-        shared.learn_time(session).await?;
     }
     let asks = due || watch.doubt;
+    // Unless all of this is done.
+    watch.doubt = true;
     if asks {
         let state = shared.look(session).await?;
         let known = names(&state.servers, &session.server);
         session.set_servers(shared.connector.ids(&known, &session.server).await);
-        watch.doubt = false;
     }
     let servers = session.servers();
+    let mut changed = false;
     let state = shared
         .amend(session, |state, meta| {
-            let now = state.head.now.as_millis();
             let head = state.head.position.seq;
             let age = state.view.limits.age;
-            let sampled = age.is_some_and(|age| meta.sample(now, head, sample_interval(age)));
+            let asked = state.asked.as_millis();
+            let sampled = age.is_some_and(|age| meta.sample(asked, head, sample_interval(age)));
             let keeps = meta.note_keeps(state.keeps, state.first, head);
             // One of the servers was restarted: noted while the others can still tell that nothing
             // was lost, and only by who has just asked.
-            let noted = asks && meta.is_of(&servers) && meta.note_servers(&servers);
+            let same = meta.is_of(&servers);
+            let noted = asks && same && state.whole && meta.note_servers(&servers);
+            changed = asks && meta.has_changed(&servers);
             Ok(sampled || keeps || noted)
         })
         .await?;
+    if changed {
+        // The next append opens an epoch, over a link that lives as over a new one.
+        session.settled.store(false, Ordering::Release);
+    }
+    // An append may have found them out just before they changed again.
+    watch.doubt = changed;
     watch.sees(&state, session);
+    if due && !state.tells_time {
+        shared.learn_time(session).await?;
+    }
     Ok(())
 }

@@ -106,3 +106,16 @@ fn what_a_narrower_stream_has_removed_is_remembered() {
     assert!(meta.note_keeps(keeps(None, Some(6)), 15, 50));
     assert_eq!(meta.horizon, 40, "it never goes back");
 }
+
+#[test]
+fn servers_that_cannot_be_asked_have_not_changed() {
+    let mut meta = meta();
+    let changed = |meta: &Meta, list| meta.has_changed(&servers(list));
+    assert!(!changed(&meta, &[("n0", Some("A"))]), "nothing was appended yet");
+    meta.note_servers(&servers(&[("n0", Some("A")), ("n1", Some("B")), ("n2", Some("C"))]));
+    assert!(!changed(&meta, &[("n0", Some("A")), ("n1", None), ("n2", None)]));
+    assert!(!changed(&meta, &[("n0", Some("new")), ("n1", None), ("n2", None)]));
+    assert!(changed(&meta, &[("n0", Some("new")), ("n1", Some("new")), ("n2", None)]));
+    assert!(changed(&meta, &[("n0", Some("new"))]), "one replica");
+    assert!(!changed(&meta, &[("n0", None)]));
+}
