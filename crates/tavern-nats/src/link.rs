@@ -98,17 +98,20 @@ impl Link {
 
     /// Tries each server once.
     async fn connect(&self) -> Result<Up, Failure> {
-        let mut reasons = Vec::new();
+        let (mut reasons, mut lasting) = (Vec::new(), None);
         for address in self.shared.connector.addresses() {
             match Box::pin(self.connect_to(&address)).await {
                 Ok(up) => return Ok(up),
-                Err(failure) if failure.lasting => return Err(failure),
+                // Another one may do.
+                Err(failure) if failure.lasting => {
+                    lasting.get_or_insert(failure);
+                }
                 // What is said of all servers is said once.
                 Err(Failure { reason, .. }) if reasons.contains(&reason) => {}
                 Err(Failure { reason, .. }) => reasons.push(reason),
             }
         }
-        Err(Failure::of_link(reasons.join("; ")))
+        Err(lasting.unwrap_or_else(|| Failure::of_link(reasons.join("; "))))
     }
 
     async fn connect_to(&self, address: &str) -> Result<Up, Failure> {
@@ -160,9 +163,11 @@ impl Link {
         let pushes = feed.subscribe(format!("{}>", shared.names.feed())).await?;
         let through_feed =
             Api::new(feed.clone(), shared.config.domain.as_deref(), shared.config.timeout);
-        shared.look(&session).await?;
+        let looked = shared.look(&session).await?;
         through_feed.stream(&shared.names.log_stream()).await?;
-        shared.learn_time(&session).await?;
+        if !looked.tells_time {
+            shared.learn_time(&session).await?;
+        }
         let state = shared.look(&session).await?;
         session.set_servers(
             shared.connector.ids(&names(&state.servers, &session.server), &session.server).await,
@@ -175,10 +180,10 @@ impl Link {
             };
             shared.amend(&session, note).await?;
         }
-        let restored = Inbound::Restored(state.head.position, pushes);
-        let _ = self.inbound.send(restored).await;
         shared.session.send_replace(Some(Arc::clone(&session)));
         shared.health.set_up();
+        // Who hears of it asks at once.
+        let _ = self.inbound.send(Inbound::Restored(state.head.position, pushes)).await;
         Ok(Up { session, _feed: feed })
     }
 }

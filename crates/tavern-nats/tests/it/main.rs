@@ -7,6 +7,7 @@ mod consumers;
 mod faults;
 mod fencing;
 mod forwarder;
+mod greeting;
 mod kit;
 mod outages;
 mod outcomes;
