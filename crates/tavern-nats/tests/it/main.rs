@@ -6,6 +6,7 @@ mod conformance;
 mod consumers;
 mod faults;
 mod fencing;
+mod forged;
 mod forwarder;
 mod greeting;
 mod kit;
