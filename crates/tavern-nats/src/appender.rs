@@ -16,7 +16,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tavern_backend::{
-    Append, Error, LogTime, Origin, Place, Position, Publication, Published, Rejection, Result,
+    Append, Error, LogTime, Place, Position, Publication, Published, Rejection, Result,
     wire,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -24,12 +24,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Ack;
+use crate::batch::Batch;
 use crate::body::{self, Body};
 use crate::failure::Failure;
 use crate::log::View;
 use crate::names::{lane_name, message_id};
 use crate::page;
-use crate::resent::{Kept, Unsettled};
+use crate::resent::{Kept, Known, Unsettled};
 use crate::shared::{Session, Shared};
 
 /// Messages on their way at most.
@@ -60,20 +61,6 @@ pub(crate) struct Appender {
     last: LogTime,
     /// When the server refused one the last time.
     refused: Option<Instant>,
-}
-
-/// A batch, and what is known of its messages by now.
-#[derive(Debug)]
-struct Batch {
-    publications: VecDeque<Publication>,
-    keys: Vec<Origin>,
-    published: Vec<Option<Published>>,
-    /// Messages without an answer.
-    open: usize,
-    /// One of its messages was given to the connection.
-    begun: bool,
-    failure: Option<Failure>,
-    reply: oneshot::Sender<Result<Vec<Published>>>,
 }
 
 /// A message on its way.
@@ -253,13 +240,8 @@ impl Appender {
     /// sent again.
     fn fail(&mut self, line: &mut Line, failure: &Failure) {
         let failure = line.session.explain(failure);
-        for batch in &mut line.batches {
-            let sent = batch.published.len() - batch.publications.len();
-            for (key, published) in batch.keys.iter().zip(&batch.published).take(sent) {
-                self.unsettled.note(*key, published.clone());
-            }
-        }
         for batch in line.batches.drain(..) {
+            batch.note(&mut self.unsettled);
             batch.answer(Some(&failure));
         }
     }
@@ -305,16 +287,7 @@ impl Appender {
                 (*line.view.lineage).clone().learn(known)
             }
         });
-        let batch = Batch {
-            keys: publications.iter().map(|new| new.key).collect(),
-            published: vec![None; publications.len()],
-            open: publications.len(),
-            publications: publications.into(),
-            begun: false,
-            failure: None,
-            reply,
-        };
-        line.batches.push_back(batch);
+        line.batches.push_back(Batch::new(publications, reply));
         if unsettled || news {
             // Seqs that are on their way are not to be mistaken for what somebody else has seen.
             while line.flying.iter().any(Option::is_some) {
@@ -363,8 +336,7 @@ impl Appender {
         lane: String,
         new: Publication,
     ) -> std::result::Result<(), Failure> {
-        let batch = &mut line.batches[number];
-        let slot = batch.published.len() - batch.publications.len() - 1;
+        let slot = line.batches[number].slot();
         let key = new.key;
         let live = line.view.retention.of(&new.envelope.topic).is_live();
         let data = new.envelope.data.len();
@@ -374,14 +346,14 @@ impl Appender {
                 // What is sent again comes before what is new.
                 line.resent.remove(&lane);
             }
-            Some(Some(published)) if line.still_holds(&published) => {
+            Some(Known { published: Some(published), .. }) if line.still_holds(&published) => {
                 line.give(number, slot, published);
                 return Ok(());
             }
             Some(_) if live => {}
-            Some(_) => {
+            Some(Known { left_at, .. }) => {
                 // The server forgets over a restart what it has trimmed: the log itself is asked.
-                if let Some(seq) = self.stored_before(line, &lane, &new).await? {
+                if let Some(seq) = self.stored_before(line, &lane, &new, left_at).await? {
                     let position = Position::new(line.view.lineage.epoch, seq);
                     line.give(number, slot, Published::Duplicate(position));
                     return Ok(());
@@ -422,7 +394,7 @@ impl Appender {
                 writer.publish(reply, Bytes::new()).await?;
             }
         }
-        line.batches[number].begun = true;
+        line.batches[number].left(slot, reached);
         line.bytes += size;
         let lane = line.serial.then_some(lane);
         line.busy.extend(lane.clone());
@@ -445,6 +417,7 @@ impl Appender {
         line: &mut Line,
         lane: &str,
         new: &Publication,
+        left_at: u64,
     ) -> std::result::Result<Option<u64>, Failure> {
         if !line.resent.contains_key(lane) {
             let state = self.shared.look(&line.session).await?;
@@ -458,7 +431,7 @@ impl Appender {
             line.resent.insert(lane.to_owned(), kept);
         }
         let kept = line.resent.get(lane);
-        Ok(kept.and_then(|kept| kept.stored(new.key, &line.view.limits)))
+        Ok(kept.and_then(|kept| kept.stored(new.key, left_at, &line.view.limits)))
     }
 
     /// Takes an acknowledgement.
@@ -517,14 +490,13 @@ impl Appender {
                 }
             }
             Err(failure) => {
-                // Those on their way go on: nothing of this one was stored.
+                // Those on their way go on.
                 line.refused.get_or_insert_with(|| failure.clone());
                 if failure.absent {
                     line.session.settled.store(false, Ordering::Release);
                 }
                 if let Some(batch) = line.batches.get_mut(number) {
-                    batch.failure.get_or_insert(failure);
-                    batch.open -= 1;
+                    batch.refuse(flying.slot, failure);
                 }
                 line.answer();
                 return Ok(());
@@ -582,47 +554,17 @@ impl Line {
     }
 
     fn give(&mut self, number: usize, slot: usize, published: Published) {
-        let Some(batch) = self.batches.get_mut(number) else { return };
-        if batch.published[slot].replace(published).is_none() {
-            batch.open -= 1;
+        if let Some(batch) = self.batches.get_mut(number) {
+            batch.give(slot, published);
         }
     }
 
     /// Answers the batches at the front that are done.
     fn answer(&mut self) {
-        while self
-            .batches
-            .front()
-            .is_some_and(|batch| batch.open == 0 && batch.publications.is_empty())
-        {
+        while self.batches.front().is_some_and(Batch::is_done) {
             let Some(batch) = self.batches.pop_front() else { return };
             self.first_batch += 1;
             batch.answer(None);
         }
-    }
-}
-
-impl Batch {
-    fn answer(self, failure: Option<&Failure>) {
-        let stored = self
-            .published
-            .iter()
-            .any(|published| matches!(published, Some(Published::Stored(_) | Published::Live)));
-        // One that was refused has an answer; one without may be stored by now.
-        let in_doubt = stored || self.begun && self.open > 0;
-        let failure = match (self.failure, failure) {
-            // A part of it is stored: sent again, that part is a duplicate.
-            (Some(failure), _) if in_doubt => Some(failure.in_doubt()),
-            (Some(failure), _) => Some(failure),
-            (None, Some(_)) if self.open == 0 => None,
-            (None, Some(failure)) if self.begun => Some(failure.clone().in_doubt()),
-            (None, failure) => failure.cloned().map(Failure::undone),
-        };
-        let answer = match failure {
-            Some(failure) => Err(failure.to_write_error()),
-            None => Ok(self.published.into_iter().flatten().collect()),
-        };
-        // Who does not wait any more needs no answer.
-        let _ = self.reply.send(answer);
     }
 }

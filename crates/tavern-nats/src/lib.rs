@@ -38,6 +38,7 @@
 mod api;
 mod appender;
 mod backend;
+mod batch;
 mod body;
 mod clock;
 mod config;

@@ -21,36 +21,49 @@ fn kept(counters: &[u64]) -> Kept {
 
 #[test]
 fn what_is_there_was_stored_where_it_is() {
-    assert_eq!(kept(&[4, 5, 6]).stored(key(1, 5), &limits(64)), Some(12));
-    assert_eq!(kept(&[4, 5, 6]).stored(key(2, 5), &limits(64)), None, "another node's");
+    assert_eq!(kept(&[4, 5, 6]).stored(key(1, 5), 0, &limits(64)), Some(12));
+    assert_eq!(kept(&[4, 5, 6]).stored(key(2, 5), 0, &limits(64)), None, "another node's");
 }
 
 #[test]
 fn only_a_full_lane_has_trimmed() {
-    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), &limits(3)), Some(10), "before the first");
-    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), &limits(4)), None, "there was room");
+    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), 0, &limits(3)), Some(10), "before the first");
+    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), 0, &limits(4)), None, "there was room");
     let open = Limits { closed: false, ..limits(64) };
-    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), &open), Some(10), "trimmed for another reason");
+    assert_eq!(
+        kept(&[5, 6, 7]).stored(key(1, 4), 0, &open),
+        Some(10),
+        "trimmed for another reason"
+    );
 }
 
 /// What was stored behind it in spite of its key says nothing.
 #[test]
 fn what_was_overtaken_was_not_stored() {
-    assert_eq!(kept(&[4, 6, 7]).stored(key(1, 5), &limits(3)), None);
-    assert_eq!(Kept::default().stored(key(1, 5), &limits(64)), None);
+    assert_eq!(kept(&[4, 6, 7]).stored(key(1, 5), 0, &limits(3)), None);
+    assert_eq!(Kept::default().stored(key(1, 5), 0, &limits(64)), None);
+}
+
+/// What was stored later lies above where the log had got to, and that is all still there.
+#[test]
+fn what_left_after_all_that_was_trimmed_was_not_stored() {
+    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), 10, &limits(3)), None);
+    assert_eq!(kept(&[5, 6, 7]).stored(key(1, 4), 9, &limits(3)), Some(10));
+    assert_eq!(kept(&[4, 5]).stored(key(1, 4), 10, &limits(3)), Some(11), "it is there");
 }
 
 #[test]
 fn what_became_of_a_publication_is_remembered_and_bounded() {
     let mut unsettled = Unsettled::default();
     assert_eq!(unsettled.get(key(1, 1)), None, "it was never sent");
-    unsettled.note(key(1, 1), None);
-    assert_eq!(unsettled.get(key(1, 1)), Some(None));
-    unsettled.note(key(1, 1), Some(Published::Live));
-    unsettled.note(key(1, 1), None);
-    assert_eq!(unsettled.get(key(1, 1)), Some(Some(Published::Live)), "known is known");
+    let known = |published| Some(Known { left_at: 7, published });
+    unsettled.note(key(1, 1), 7, None);
+    assert_eq!(unsettled.get(key(1, 1)), known(None));
+    unsettled.note(key(1, 1), 8, Some(Published::Live));
+    unsettled.note(key(1, 1), 9, None);
+    assert_eq!(unsettled.get(key(1, 1)), known(Some(Published::Live)), "known is known");
     for counter in 2..2 + u64::try_from(MOST).unwrap() {
-        unsettled.note(key(1, counter), None);
+        unsettled.note(key(1, counter), 0, None);
     }
     assert_eq!(unsettled.get(key(1, 1)), None);
     assert_eq!(unsettled.known.len(), MOST);
