@@ -130,6 +130,8 @@ pub(crate) const NAME_IN_USE: u32 = 10058;
 /// The last seq of the subject is another than expected, or may be: one that is on its way through a
 /// cluster counts (from 2.11 on).
 pub(crate) const WRONG_LAST: [u32; 2] = [10071, 10164];
+/// A message of this id is on its way through a cluster, and may be stored (from 2.11 on).
+const IN_PROCESS: u32 = 10158;
 
 impl Api {
     pub(crate) fn new(client: Client, domain: Option<&str>, timeout: Duration) -> Self {
@@ -298,10 +300,13 @@ impl Ack {
         if answer.status.is_some_and(|status| status.as_u16() == 503) {
             return Err(Failure::nobody());
         }
-        let ack: Self =
-            serde_json::from_slice(&answer.payload).map_err(|_| Failure::strange("a publish"))?;
+        let ack: Self = serde_json::from_slice(&answer.payload)
+            .map_err(|_| Failure::strange("a publish").in_doubt())?;
         match ack.error {
-            Some(refusal) => Err(refusal.into()),
+            Some(refusal) => match Failure::from(refusal) {
+                failure if failure.code == IN_PROCESS => Err(failure.in_doubt()),
+                failure => Err(failure),
+            },
             None => Ok(ack),
         }
     }
@@ -312,3 +317,6 @@ pub(crate) fn parse_time(text: &str) -> Option<i64> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()
 }
+
+#[cfg(test)]
+mod tests;
