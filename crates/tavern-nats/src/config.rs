@@ -173,6 +173,10 @@ impl NatsConfig {
         if self.servers.is_empty() {
             return wrong("an address of a NATS server is expected");
         }
+        // Whatever stands there is printed.
+        if self.servers.iter().any(|(host, _)| host.contains('@')) {
+            return wrong("a host has no `@`: credentials are given apart from it");
+        }
         if self.namespace.is_empty()
             || self.namespace.len() > 64
             || self.namespace.chars().any(char::is_control)

@@ -29,3 +29,11 @@ fn a_server_that_failed_is_tried_last() {
     connector.put_last("a:1");
     assert_eq!(connector.addresses(), ["[::1]:2", "a:1"]);
 }
+
+#[test]
+fn a_secret_in_front_of_a_host_is_refused_and_not_printed() {
+    let error = NatsConfig::new("user:secret@host", 1).check().unwrap_err();
+    assert!(matches!(error, Error::Config { .. }), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    assert!(NatsConfig::new("host", 1).check().is_ok());
+}
