@@ -12,9 +12,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tavern_backend::{Error, Result};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::config::{Credentials, NatsConfig, Tls, address};
 use crate::failure::Failure;
+use crate::outlet::COMPLAINTS;
 
 /// The end of the connections that were made together.
 #[derive(Debug, Default)]
@@ -44,6 +46,9 @@ impl Ending {
 
 pub(crate) const LOST: &str = "the connection to the server is lost";
 const LAME: &str = "the server is going out of service (lame duck mode)";
+
+/// Pushes that wait to be taken apart: far more than come while a task waits for its turn.
+const PUSHES: usize = 8192;
 
 /// A server, as it introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +111,7 @@ impl Connector {
         let known = client.server_info().connect_urls;
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         for url in known {
-            if !addresses.contains(&url) && parse(&url).is_ok() {
+            if !url.contains('@') && !addresses.contains(&url) && parse(&url).is_ok() {
                 addresses.push(url);
             }
         }
@@ -128,6 +133,24 @@ impl Connector {
         address: &str,
         ending: &Arc<Ending>,
     ) -> std::result::Result<Client, Failure> {
+        self.client_with(address, ending, |options| options).await
+    }
+
+    /// The same for pushes, of which few may wait: what finds no room is read.
+    pub(crate) async fn feed(
+        &self,
+        address: &str,
+        ending: &Arc<Ending>,
+    ) -> std::result::Result<Client, Failure> {
+        self.client_with(address, ending, |options| options.subscription_capacity(PUSHES)).await
+    }
+
+    async fn client_with(
+        &self,
+        address: &str,
+        ending: &Arc<Ending>,
+        change: impl FnOnce(ConnectOptions) -> ConnectOptions + Send,
+    ) -> std::result::Result<Client, Failure> {
         let in_the_way = |reason: &str| Failure::of_link(format!("{address}: {reason}"));
         let server = parse(address).map_err(|_| in_the_way("it is no address"))?;
         let options = self
@@ -135,7 +158,7 @@ impl Connector {
             .build(Arc::clone(ending))
             .await
             .map_err(|error| Failure::of_link(format!("cannot connect: {error}")))?;
-        let connecting = options.connect(server);
+        let connecting = change(options).connect(server);
         let limit = self.options.config.timeout;
         match tokio::time::timeout(limit, connecting).await {
             Err(_) => Err(in_the_way("it does not answer in time")),
@@ -216,7 +239,7 @@ fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 impl Options {
     async fn build(&self, ending: Arc<Ending>) -> io::Result<ConnectOptions> {
         let auth = Arc::new(self.auth().await?);
-        let connected = AtomicBool::new(false);
+        let (connected, complained) = (AtomicBool::new(false), Mutex::new(None::<Instant>));
         let challenged = move |nonce: Vec<u8>| {
             // The driver reconnects by itself and sends again what it had queued. It must not: the
             // second time it gets no further than this.
@@ -240,9 +263,16 @@ impl Options {
                     Event::Disconnected | Event::Closed => ending.end(LOST),
                     Event::LameDuckMode => ending.end(LAME),
                     Event::ServerError(error) => ending.end(&format!("the server says: {error}")),
-                    Event::SlowConsumer(_) => tracing::warn!(
-                        "this node is behind: pushes found no room, and are read instead"
-                    ),
+                    Event::SlowConsumer(_) => {
+                        // One comes with every push.
+                        let mut last = complained.lock().unwrap_or_else(PoisonError::into_inner);
+                        if last.is_none_or(|last| last.elapsed() >= COMPLAINTS) {
+                            *last = Some(Instant::now());
+                            tracing::warn!(
+                                "this node is behind: pushes found no room, and are read instead"
+                            );
+                        }
+                    }
                     _ => {}
                 }
                 std::future::ready(())

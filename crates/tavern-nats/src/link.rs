@@ -129,7 +129,8 @@ impl Link {
     async fn bring_up(&self, address: &str, ending: &Arc<Ending>) -> Result<Up, Failure> {
         let shared = &self.shared;
         let client = || shared.connector.client(address, ending);
-        let (reader, writer, feed) = tokio::try_join!(client(), client(), client())?;
+        let feed = shared.connector.feed(address, ending);
+        let (reader, writer, feed) = tokio::try_join!(client(), client(), feed)?;
         let info = reader.server_info();
         if [&writer, &feed].iter().any(|c| c.server_info().server_id != info.server_id) {
             return Err(Failure::of_link(format!("{address}: behind it are different servers")));

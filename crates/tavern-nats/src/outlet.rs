@@ -13,7 +13,7 @@ const BYTES: usize = 64 << 20;
 /// What an event costs besides its data.
 const AROUND: usize = 256;
 /// Between two complaints of being behind.
-const COMPLAINTS: Duration = Duration::from_secs(10);
+pub(crate) const COMPLAINTS: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Outlet {
