@@ -16,8 +16,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tavern_backend::{
-    Append, Error, LogTime, Place, Position, Publication, Published, Rejection, Result,
-    wire,
+    Append, Error, LogTime, Place, Position, Publication, Published, Rejection, Result, wire,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;

@@ -86,10 +86,8 @@ fn samples_of_a_longer_past_are_dropped() {
 
 #[test]
 fn what_a_narrower_stream_has_removed_is_remembered() {
-    let keeps = |per_subject, secs: Option<u64>| Keeps {
-        per_subject,
-        age: secs.map(Duration::from_secs),
-    };
+    let keeps =
+        |per_subject, secs: Option<u64>| Keeps { per_subject, age: secs.map(Duration::from_secs) };
     let mut meta = meta();
     assert!(meta.note_keeps(keeps(Some(65), Some(60)), 11, 20));
     assert!(!meta.note_keeps(keeps(Some(65), Some(60)), 12, 20));
