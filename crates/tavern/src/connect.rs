@@ -5,6 +5,8 @@ mod authority;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod query;
 #[cfg(feature = "redis")]
 mod redis;
@@ -50,6 +52,7 @@ impl ConnectOptions {
 /// | `sqlite:PATH` | several processes on one file (feature `sqlite`) |
 /// | `redis://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/DATABASE]`, `rediss://` with TLS | several machines on Redis or Valkey (feature `redis`) |
 /// | `nats://[USER:PASSWORD@\|TOKEN@]HOST[:PORT][,HOST[:PORT]…]`, `tls://` with TLS | several machines on NATS JetStream (feature `nats`); several hosts are servers of one cluster |
+/// | `postgres://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/DATABASE]`, `postgresql://` | several machines on Postgres (feature `postgres`); of several hosts the one that writes |
 ///
 /// Behind a `?` may stand, percent-encoded:
 ///
@@ -59,8 +62,9 @@ impl ConnectOptions {
 /// | `sqlite` | `durability` (`full` or `normal`) |
 /// | `redis` | `sentinel` (the primary's name: the hosts are Sentinels), `sentinel_username`, `sentinel_password`; `cluster` (`true`: the hosts are nodes of a cluster); `ca`, `cert`, `key` (PEM files); `replicas` (wait for so many), `replicas_timeout`, `timeout`, `ping_interval` (milliseconds); `allow_eviction` (`true`); `client_name` |
 /// | `nats`, `tls` | `creds` (a credentials file), `nkey` (a file with the seed of an NKey); `ca`, `cert`, `key` (PEM files), `tls_first` (`true`); `replicas` (1 to 5) and `storage` (`file` or `memory`) of streams that are created; `domain`, `inbox_prefix`; `dedup_window`, `lane_memory` (seconds); `timeout`, `ping_interval` (milliseconds); `client_name` |
+/// | `postgres` | `listen` (a whole URL: where to listen, if not there, as behind a pooler in transaction mode); `migrate` (`false`: the schema is there already); `dedup_window`, `lane_memory` (seconds); `timeout`, `poll_interval`, `outbox_interval` (milliseconds); and what the connection takes, as in all URLs of Postgres: `sslmode` (up to `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `passfile`, `application_name`, `options`, `target_session_attrs`, `connect_timeout` and others, which the error about an unknown one lists |
 ///
-/// A user without a colon is a token, as all clients of NATS read it. Keys are in files of their own,
+/// To NATS, a user without a colon is a token, as all its clients read it. Keys are in files of their own,
 /// never in the URL, which process lists and logs may show.
 ///
 /// # Errors
@@ -102,6 +106,8 @@ pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Bus> {
         }
         #[cfg(feature = "nats")]
         "nats" | "tls" => nats::open(scheme == "tls", place, Query::parse(query)?, options).await,
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => postgres::open(place, Query::parse(query)?, options).await,
         // No scheme is a secret unless it is not one: `password@host:port`.
         unknown if unknown.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) => {
             Err(Error::config(format_args!(
@@ -123,6 +129,7 @@ fn available() -> String {
         cfg!(feature = "sqlite").then_some("`sqlite:PATH`"),
         cfg!(feature = "redis").then_some("`redis://HOST:PORT`, `rediss://HOST:PORT`"),
         cfg!(feature = "nats").then_some("`nats://HOST:PORT`, `tls://HOST:PORT`"),
+        cfg!(feature = "postgres").then_some("`postgres://HOST:PORT/DATABASE`"),
     ]
     .into_iter()
     .flatten()

@@ -28,6 +28,7 @@
 //! - `sqlite` (default): the embedded backend, several processes on one file.
 //! - `redis`: Redis or Valkey, for several machines.
 //! - `nats`: NATS JetStream, for several machines.
+//! - `postgres`: Postgres, for several machines; SQL publishes, too.
 //! - `http`: `GET /events`, `POST /publish` and the rest as an axum router.
 
 mod connect;
@@ -41,6 +42,8 @@ pub use tavern_broker::{Broker, BrokerConfig, Delivery, Error, Event, Outcome, S
 pub use tavern_http as http;
 #[cfg(feature = "nats")]
 pub use tavern_nats as nats;
+#[cfg(feature = "postgres")]
+pub use tavern_postgres as postgres;
 #[cfg(feature = "redis")]
 pub use tavern_redis as redis;
 #[cfg(feature = "sqlite")]

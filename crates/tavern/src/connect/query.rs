@@ -41,8 +41,15 @@ impl Query {
     /// Takes a parameter that is `true` or `false`, which it is if it is not there.
     #[cfg(any(feature = "nats", feature = "redis"))]
     pub(super) fn flag(&mut self, name: &str) -> Result<bool> {
+        self.flag_or(name, false)
+    }
+
+    /// Takes a parameter that is `true` or `false`.
+    #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+    pub(super) fn flag_or(&mut self, name: &str, default: bool) -> Result<bool> {
         match self.take(name).as_deref() {
-            None | Some("false") => Ok(false),
+            None => Ok(default),
+            Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(_) => Err(Error::config(format_args!("`{name}` is `true` or `false`"))),
         }

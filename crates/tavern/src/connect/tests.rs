@@ -1,3 +1,6 @@
+#[cfg(feature = "postgres")]
+mod postgres;
+
 use super::*;
 
 async fn refused(url: &str) -> String {

@@ -2,3 +2,4 @@
 //! From a URL to a server that is there.
 
 mod nats;
+mod postgres;
