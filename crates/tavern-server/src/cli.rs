@@ -34,7 +34,7 @@ pub(crate) struct ServeArgs {
     /// Address to listen on; port 0 takes any free one [default: 127.0.0.1:8080]
     #[arg(long, env = "TAVERN_LISTEN", value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
-    /// Where the log is: sqlite:PATH, redis://HOST:PORT, nats://HOST:PORT, or memory: for this process alone [default: sqlite:tavern.db]
+    /// Where the log is: sqlite:PATH, redis://HOST:PORT, nats://HOST:PORT, postgres://HOST:PORT/DATABASE, or memory: for this process alone [default: sqlite:tavern.db]
     #[arg(long, env = "TAVERN_BACKEND", value_name = "URL", hide_env_values = true)]
     pub(crate) backend: Option<String>,
     /// The log's namespace [default: default]

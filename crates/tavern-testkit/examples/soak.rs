@@ -1,4 +1,4 @@
-//! The soak in full: `soak TAVERN sqlite|redis|nats [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]`; see
+//! The soak in full: `soak TAVERN sqlite|redis|nats|postgres [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]`; see
 //! `scripts/soak`.
 
 use std::io::Write as _;
@@ -6,18 +6,20 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tavern_testkit::engine::{NatsOptions, NatsServer, RedisOptions, RedisServer};
+use tavern_testkit::engine::{
+    NatsOptions, NatsServer, PostgresOptions, PostgresServer, RedisOptions, RedisServer,
+};
 use tavern_testkit::soak::{Outcome, Soak, Trouble, Wire};
 use tokio::process::Command;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let words = std::env::args().skip(1).collect::<Vec<_>>();
-    let (Some(binary), Some("sqlite" | "redis" | "nats")) =
+    let (Some(binary), Some("sqlite" | "redis" | "nats" | "postgres")) =
         (words.first(), words.get(1).map(String::as_str))
     else {
         return say(
-            "soak TAVERN sqlite|redis|nats [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]\n",
+            "soak TAVERN sqlite|redis|nats|postgres [PUBLISHERS MESSAGES TOPICS CLIENTS SECONDS]\n",
             ExitCode::FAILURE,
         );
     };
@@ -60,6 +62,7 @@ enum Engine {
     Sqlite,
     Redis(RedisServer),
     Nats(NatsServer, Wire),
+    Postgres(PostgresServer, Wire),
 }
 
 impl Engine {
@@ -74,6 +77,11 @@ impl Engine {
                 let wire = Wire::to(server.port()).await?;
                 Self::Nats(server, wire)
             }
+            "postgres" => {
+                let server = PostgresServer::start(PostgresOptions::new()).await?;
+                let wire = Wire::to(server.port()).await?;
+                Self::Postgres(server, wire)
+            }
             _ => Self::Sqlite,
         })
     }
@@ -83,6 +91,9 @@ impl Engine {
             Self::Sqlite => None,
             Self::Redis(server) => Some(server.url()),
             Self::Nats(_, wire) => Some(format!("nats://127.0.0.1:{}", wire.port())),
+            Self::Postgres(_, wire) => {
+                Some(format!("postgres://postgres@127.0.0.1:{}/postgres", wire.port()))
+            }
         }
     }
 
@@ -92,6 +103,7 @@ impl Engine {
             Self::Sqlite => Trouble::Hubs,
             Self::Redis(server) => Trouble::Redis(server, pause),
             Self::Nats(server, wire) => Trouble::Nats(server, wire, pause),
+            Self::Postgres(server, wire) => Trouble::Postgres(server, wire, pause),
         }
     }
 }

@@ -6,6 +6,7 @@ mod cluster;
 mod demo;
 mod kit;
 mod nats;
+mod postgres;
 mod refusals;
 mod retention;
 mod settings;

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::wire::Wire;
-use crate::engine::{NatsServer, RedisServer};
+use crate::engine::{NatsServer, PostgresServer, RedisServer};
 use crate::hub::Hub;
 use crate::wait::within;
 
@@ -26,7 +26,17 @@ pub enum Trouble<'a> {
     /// most. A cut is followed by the kill whatever the hubs have made good by then; the others are
     /// over when all hubs are ready again.
     Nats(&'a NatsServer, &'a Wire, Duration),
+    /// The connections of the hubs are terminated by the server's own means; the server is killed
+    /// with -9 and started again, is stopped, is ended in order and started again; all connections
+    /// over the wire are cut: one after the other. The first stop is as long as this, the others a
+    /// second at most. What is begun anew is over when all hubs are ready again; a termination and a
+    /// cut are not waited for.
+    Postgres(&'a PostgresServer, &'a Wire, Duration),
 }
+
+/// Ends all connections of hubs, and of nobody else.
+const TERMINATE: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+     WHERE application_name LIKE 'tavern-%'";
 
 impl Trouble<'_> {
     /// Makes the `n`th trouble, and waits until it is over.
@@ -79,6 +89,30 @@ impl Trouble<'_> {
                     }
                 }
                 server.start_again().await?;
+                ready(hubs).await;
+                Ok(())
+            }
+            &mut Self::Postgres(server, wire, pause) => {
+                match n % 5 {
+                    0 => return server.psql(TERMINATE).await.map(drop),
+                    1 => {
+                        server.kill().await?;
+                        server.start_again().await?;
+                    }
+                    2 => {
+                        server.pause().await?;
+                        tokio::time::sleep(length(n, pause)).await;
+                        server.resume()?;
+                    }
+                    3 => {
+                        server.terminate().await?;
+                        server.start_again().await?;
+                    }
+                    _ => {
+                        wire.cut();
+                        return Ok(());
+                    }
+                }
                 ready(hubs).await;
                 Ok(())
             }
