@@ -82,6 +82,8 @@ pub(crate) struct Decoder {
     /// When that was said last.
     complained: Option<Instant>,
     feed: mpsc::Sender<Vec<FeedEvent>>,
+    /// Notices that found no room in it. No push overtakes them.
+    owed: Vec<FeedEvent>,
     wishes: mpsc::WeakSender<Wish>,
     missing: mpsc::Sender<Missing>,
     epoch: Option<Epoch>,
@@ -131,6 +133,7 @@ impl Decoder {
             dropped: Arc::clone(&intake.dropped),
             complained: None,
             feed,
+            owed: Vec::new(),
             wishes,
             missing,
             epoch: None,
@@ -145,6 +148,14 @@ impl Decoder {
         loop {
             let received = tokio::select! {
                 received = self.queue.recv_many(&mut inbound, AT_ONCE) => received,
+                place = self.feed.reserve(), if !self.owed.is_empty() => {
+                    // Nobody reads a feed that was dropped.
+                    let owed = std::mem::take(&mut self.owed);
+                    if let Ok(place) = place {
+                        place.send(owed);
+                    }
+                    continue;
+                }
                 () = token.cancelled() => return,
             };
             if received == 0 {
@@ -163,16 +174,11 @@ impl Decoder {
                     notice => {
                         self.give(&mut events);
                         self.seen.clear();
-                        let event = match notice {
+                        self.notice(match notice {
                             Inbound::Lost(reason) => FeedEvent::LinkLost { reason },
                             Inbound::Restored(head) => FeedEvent::LinkRestored { head },
                             Inbound::Push(_) => continue,
-                        };
-                        tokio::select! {
-                            // Nobody reads a feed that was dropped.
-                            _ = self.feed.send(vec![event]) => {}
-                            () = token.cancelled() => return,
-                        }
+                        });
                     }
                 }
             }
@@ -181,10 +187,23 @@ impl Decoder {
         }
     }
 
+    /// Hands on a notice, or keeps it until there is room: nothing here waits for the feed's reader,
+    /// and a node that only publishes has none.
+    fn notice(&mut self, notice: FeedEvent) {
+        // Of those that wait, a loss and the last return say it all.
+        self.owed.retain(|owed| matches!(owed, FeedEvent::LinkLost { .. }));
+        if self.owed.is_empty() || !matches!(notice, FeedEvent::LinkLost { .. }) {
+            self.owed.push(notice);
+        }
+        if let Ok(place) = self.feed.try_reserve() {
+            place.send(std::mem::take(&mut self.owed));
+        }
+    }
+
     fn give(&self, events: &mut Events) {
         let batch = std::mem::take(events).into_batch();
         let count = crate::number::count(batch.len());
-        if count > 0 && self.feed.try_send(batch).is_err() {
+        if count > 0 && (!self.owed.is_empty() || self.feed.try_send(batch).is_err()) {
             // The node is behind, or gone. What is missing is found by counting.
             self.dropped.fetch_add(count, Ordering::Relaxed);
         }

@@ -15,4 +15,5 @@ mod resubscribing;
 mod stand;
 mod sweeping;
 mod topology;
+mod unread;
 mod valkey;
