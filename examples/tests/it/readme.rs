@@ -10,3 +10,10 @@ fn the_readme_shows_the_minimal_example_whole() {
         readme.split("```").any(|block| block.split_once('\n').is_some_and(|b| b.1 == code));
     assert!(shown, "the README shows another program than examples/minimal.rs");
 }
+
+#[test]
+fn the_readme_shows_the_trigger_whole() {
+    let readme = include_str!("../../../README.md");
+    let (_, code) = include_str!("../../row_changes.sql").split_once('\n').unwrap();
+    assert!(readme.contains(&format!("```sql\n{code}```")), "another trigger than row_changes.sql");
+}

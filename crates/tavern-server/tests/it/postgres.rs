@@ -101,6 +101,44 @@ async fn what_sql_publishes_reaches_the_clients_of_all_hubs_once() {
     assert_eq!(left, "0");
 }
 
+/// What the README shows.
+const ROW_CHANGES: &str = include_str!("../../../../examples/row_changes.sql");
+
+#[tokio::test]
+async fn the_example_publishes_what_becomes_of_rows() {
+    let server = server().await;
+    let (hub, _) = hub(&server).await;
+    let mut stream = hub.stream("orders/*", "").await;
+    let opening = stream.opening().await;
+    server.psql("CREATE TABLE orders (id int PRIMARY KEY, state text)").await.unwrap();
+    server.psql(ROW_CHANGES).await.unwrap();
+
+    // One statement, many rows; one that is undone; one that touches nothing.
+    server.psql("INSERT INTO orders SELECT n, 'new' FROM generate_series(1, 3) n").await.unwrap();
+    server.psql("BEGIN; DELETE FROM orders; ROLLBACK").await.unwrap();
+    server.psql("UPDATE orders SET state = 'paid' WHERE id = 2").await.unwrap();
+    server.psql("UPDATE orders SET state = 'lost' WHERE id = 9").await.unwrap();
+    server.psql("DELETE FROM orders WHERE id = 3").await.unwrap();
+    let row = |id: i32, state: &str| serde_json::json!({ "id": id, "state": state });
+    let nothing = serde_json::Value::Null;
+    let mut back = hub.stream("orders/*", &opening).await;
+    for stream in [&mut stream, &mut back] {
+        for (name, old, new) in [
+            ("insert", nothing.clone(), row(1, "new")),
+            ("insert", nothing.clone(), row(2, "new")),
+            ("insert", nothing.clone(), row(3, "new")),
+            ("update", row(2, "new"), row(2, "paid")),
+            ("delete", row(3, "new"), nothing.clone()),
+        ] {
+            let event = stream.next().await;
+            let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+            assert_eq!((event.name.as_str(), &data["old"], &data["new"]), (name, &old, &new));
+        }
+    }
+    let mut one = hub.stream("orders/2", &opening).await;
+    assert_eq!((one.next().await.name, one.next().await.name), ("insert".into(), "update".into()));
+}
+
 #[tokio::test]
 async fn streams_outlive_the_death_of_the_server() {
     let server = server().await;

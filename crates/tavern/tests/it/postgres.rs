@@ -17,9 +17,6 @@ async fn guarded(options: PostgresOptions) -> PostgresServer {
     server.create_role("ann", "hunter2@:/?").await.unwrap();
     server.create_database("shop").await.unwrap();
     server.psql("ALTER DATABASE shop OWNER TO ann").await.unwrap();
-    // To know a server that came back as another one.
-    let see = "GRANT EXECUTE ON FUNCTION pg_control_system() TO ann";
-    server.psql_in("shop", see).await.unwrap();
     server
 }
 
@@ -160,4 +157,47 @@ async fn the_query_reaches_the_backend_and_the_server() {
     let published = bus.publish(envelope).await.unwrap();
     assert!(matches!(published, Published::Stored { .. }), "{published:?}");
     bus.close().await.unwrap();
+}
+
+/// What the documentation grants.
+fn grants() -> &'static str {
+    let docs = include_str!("../../../../docs/operations.md");
+    let (_, rest) = docs.split_once("```sql\nGRANT USAGE").unwrap();
+    let all = docs.len() - rest.len() - "GRANT USAGE".len();
+    docs[all..].split_once("```").unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_are_documented_are_enough_and_none_is_too_much() {
+    let server = server(PostgresOptions::new()).await;
+    for role in ["tavern_hub", "app", "guest"] {
+        server.create_role(role, "x").await.unwrap();
+    }
+    let hub = format!("{}?migrate=false", server.url("tavern_hub", "postgres"));
+    refused(&server.url("tavern_hub", "postgres"), "permission denied").await;
+    let owner = connect(&server.url("postgres", "postgres")).await.unwrap();
+    owner.close().await.unwrap();
+    refused(&hub, "see the least rights").await;
+    server.psql(grants()).await.unwrap();
+    works(&hub).await;
+
+    let node = node(&hub).await;
+    let mut stream = node.subscribe(["from/sql"]).open().unwrap();
+    within("the opening cursor", stream.recv()).await.unwrap();
+    let publish = "SELECT tavern.publish('from/sql', 'hello')";
+    let guest = server.psql_at(&server.url("guest", "postgres"), publish).await.unwrap_err();
+    assert!(guest.to_string().contains("permission denied"), "{guest}");
+    let app = server.url("app", "postgres");
+    let peek = server.psql_at(&app, "SELECT * FROM tavern.outbox").await.unwrap_err();
+    assert!(peek.to_string().contains("permission denied"), "{peek}");
+    server.psql_at(&app, publish).await.unwrap();
+    let message = loop {
+        match within("what SQL said", stream.recv()).await.expect("the stream goes on") {
+            Delivery::Message(message) => break message,
+            other => assert!(matches!(other, Delivery::Cursor(_)), "{other:?}"),
+        }
+    };
+    assert_eq!(message.data().as_str(), "hello");
+    drop(stream);
+    node.close().await;
 }
