@@ -164,11 +164,11 @@ impl Link {
         let pushes = feed.subscribe(format!("{}>", shared.names.feed())).await?;
         let through_feed =
             Api::new(feed.clone(), shared.config.domain.as_deref(), shared.config.timeout);
-        let looked = shared.look(&session).await?;
+        shared.look(&session).await?;
         through_feed.stream(&shared.names.log_stream()).await?;
-        if !looked.tells_time {
-            shared.learn_time(&session).await?;
-        }
+        // Also where the time is told: of servers that are left alone, one may still answer what it
+        // has, but none makes anything.
+        shared.learn_time(&session).await?;
         let state = shared.look(&session).await?;
         session.set_servers(
             shared.connector.ids(&names(&state.servers, &session.server), &session.server).await,

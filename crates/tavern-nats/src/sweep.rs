@@ -95,7 +95,9 @@ async fn sweep(shared: &Shared, session: &Session, watch: &mut Watch) -> Result<
     // An append may have found them out just before they changed again.
     watch.doubt = changed;
     watch.sees(&state, session);
-    if due && !state.tells_time {
+    // Several servers are asked also where one tells the time: one that is left alone may still
+    // answer what it has, but makes nothing.
+    if due && (!state.tells_time || state.servers.len() > 1) {
         shared.learn_time(session).await?;
     }
     Ok(())

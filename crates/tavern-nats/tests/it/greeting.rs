@@ -9,7 +9,7 @@ use tavern_testkit::wait::within;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::stand::{META, Stand, store};
+use crate::stand::{Stand, store};
 
 /// Greets like a server of another version, and knows nothing else.
 async fn greet(mut stream: TcpStream) -> std::io::Result<()> {
@@ -57,20 +57,4 @@ async fn a_server_that_is_too_old_does_not_keep_a_node_from_others() {
         () = nodes => {}
         () = greeting => {}
     }
-}
-
-/// Its time comes with every look: no consumer is made for it, over a link or by the way.
-#[tokio::test]
-async fn a_server_that_tells_its_time_is_not_asked_for_it() {
-    let stand = Stand::start(NatsFlavor::Current).await;
-    let mut conn = stand.server.connect().await.unwrap();
-    conn.subscribe(&format!("$JS.EVENT.ADVISORY.CONSUMER.CREATED.{META}.>")).await.unwrap();
-    conn.subscribe("the.end").await.unwrap();
-    conn.flush().await.unwrap();
-    let bus = stand.bus().await;
-    store(&bus, message("t", "1")).await;
-    bus.close().await.unwrap();
-    conn.publish("the.end", "").await.unwrap();
-    let first = within("a message", conn.next()).await.unwrap();
-    assert_eq!(first.subject, "the.end");
 }

@@ -25,13 +25,10 @@ const PUBLISH: &[&str] = &[
     "$JS.API.STREAM.MSG.GET.TAVERN_default",
     "$JS.API.STREAM.MSG.GET.TAVERN_default_META",
     "$JS.API.CONSUMER.CREATE.TAVERN_default",
-    "$JS.API.CONSUMER.DELETE.TAVERN_default.>",
-    "$JS.API.CONSUMER.MSG.NEXT.TAVERN_default.>",
-];
-/// Where the server does not tell its time by the way: before 2.10.
-const TIME: &[&str] = &[
     "$JS.API.CONSUMER.CREATE.TAVERN_default_META",
+    "$JS.API.CONSUMER.DELETE.TAVERN_default.>",
     "$JS.API.CONSUMER.DELETE.TAVERN_default_META.>",
+    "$JS.API.CONSUMER.MSG.NEXT.TAVERN_default.>",
 ];
 /// Where the streams are not there yet.
 const CREATE: &[&str] =
@@ -39,14 +36,6 @@ const CREATE: &[&str] =
 /// Where rules are to be applied.
 const UPDATE: &[&str] = &["$JS.API.STREAM.UPDATE.TAVERN_default"];
 const SUBSCRIBE: &[&str] = &["tavern.default.feed.>", "_INBOX.>"];
-
-/// What every node publishes.
-fn publishes(flavor: NatsFlavor) -> Vec<&'static str> {
-    match flavor {
-        NatsFlavor::Debian => [PUBLISH, TIME].concat(),
-        NatsFlavor::Current => PUBLISH.to_vec(),
-    }
-}
 
 fn allowed(name: &str, publish: &[&str], subscribe: &[&str]) -> NatsUser {
     let text = format!("{{ publish: {publish:?}, subscribe: {subscribe:?} }}");
@@ -63,16 +52,15 @@ fn node(stand: &Stand, name: &str) -> Stand {
 }
 
 async fn what_the_documentation_asks_for_is_enough(flavor: NatsFlavor) {
-    let publish = publishes(flavor);
-    let first = [&publish, CREATE].concat();
-    let most = [&publish, UPDATE].concat();
+    let first = [PUBLISH, CREATE].concat();
+    let most = [PUBLISH, UPDATE].concat();
     // One whose inboxes are its own, so that it hears no answers but its own.
-    let own = publish.iter().map(|subject| subject.replace("_INBOX.>", "_INBOX_own.>"));
+    let own = PUBLISH.iter().map(|subject| subject.replace("_INBOX.>", "_INBOX_own.>"));
     let own: Vec<_> = own.collect();
     let own: Vec<_> = own.iter().map(String::as_str).collect();
     let users = vec![
         allowed("first", &first, SUBSCRIBE),
-        allowed("next", &publish, SUBSCRIBE),
+        allowed("next", PUBLISH, SUBSCRIBE),
         allowed("most", &most, SUBSCRIBE),
         allowed("own", &own, &[SUBSCRIBE[0], "_INBOX_own.>"]),
     ];
@@ -96,9 +84,8 @@ async fn what_the_documentation_asks_for_is_enough(flavor: NatsFlavor) {
 /// Whatever is missing: within the patience for an answer there is an error that names it, or the
 /// node is down for that reason.
 async fn what_is_not_allowed_is_named(flavor: NatsFlavor) {
-    let all = publishes(flavor);
-    let mut users = vec![allowed("all", &[&all, CREATE].concat(), SUBSCRIBE)];
-    let missing: Vec<_> = all
+    let mut users = vec![allowed("all", &[PUBLISH, CREATE].concat(), SUBSCRIBE)];
+    let missing: Vec<_> = PUBLISH
         .iter()
         .map(|subject| (*subject, true))
         .chain(SUBSCRIBE.iter().map(|subject| (*subject, false)))
@@ -107,7 +94,7 @@ async fn what_is_not_allowed_is_named(flavor: NatsFlavor) {
         let without = |all: &[&'static str], here: bool| -> Vec<&str> {
             all.iter().copied().filter(|subject| !here || subject != missing).collect()
         };
-        let (p, s) = (without(&all, *publish), without(SUBSCRIBE, !publish));
+        let (p, s) = (without(PUBLISH, *publish), without(SUBSCRIBE, !publish));
         users.push(allowed(&n.to_string(), &p, &s));
     }
     let stand = stand(flavor, users).await;
@@ -161,9 +148,7 @@ async fn everything(stand: &Stand) -> String {
 
 /// A node of one namespace may not see or touch another.
 async fn another_namespace_is_refused(flavor: NatsFlavor) {
-    let stand =
-        stand(flavor, vec![allowed("node", &[&publishes(flavor), CREATE].concat(), SUBSCRIBE)])
-            .await;
+    let stand = stand(flavor, vec![allowed("node", &[PUBLISH, CREATE].concat(), SUBSCRIBE)]).await;
     all_works(&node(&stand, "node")).await;
     // Also one whose name begins like ours.
     for namespace in ["other", "defaul", "default2", "default.feed"] {
