@@ -21,7 +21,13 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
     let title = format!("Publish to subscriber on another node, {PAYLOAD} B, one at a time");
     let mut section = Section::new(title, &["median", "bare engine", "ratio"]);
     let mut targets = Vec::new();
-    for kind in [Kind::Redis, Kind::Nats, Kind::Postgres] {
+    let all = [
+        (Kind::Redis, false),
+        (Kind::Nats, false),
+        (Kind::Postgres, false),
+        (Kind::Postgres, true),
+    ];
+    for (kind, stored) in all {
         let store = Store::open(kind).await?;
         let url = store.url().ok_or("a server is expected")?;
         let (to, from) = (store.bus.clone(), store.another().await?);
@@ -34,10 +40,15 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
                 alternate(plan.pairs, ours, || bare(&url, plan.latencies)).await?,
             ),
             Kind::Postgres => (
-                "NOTIFY and LISTEN",
-                "Postgres, to a subscriber: the bare engine's time to ours",
+                // A notification alone waits for no disk.
+                if stored { "an INSERT with NOTIFY, and LISTEN" } else { "NOTIFY and LISTEN" },
+                if stored {
+                    "Postgres, to a subscriber: the time of a stored notification to ours"
+                } else {
+                    "Postgres, to a subscriber: the bare engine's time to ours"
+                },
                 0.5,
-                alternate(plan.pairs, ours, || notified(&url, plan.latencies)).await?,
+                alternate(plan.pairs, ours, || notified(&url, plan.latencies, stored)).await?,
             ),
             _ => (
                 "an ordered consumer",
@@ -135,13 +146,18 @@ async fn ordered(url: &str, count: usize) -> Result<f64> {
     Ok(median(times))
 }
 
-/// The same with `NOTIFY` and `LISTEN`, one transaction each.
-async fn notified(url: &str, count: usize) -> Result<f64> {
+/// The same with `NOTIFY` and `LISTEN`, one transaction each, which also inserts the row or does not.
+async fn notified(url: &str, count: usize, stored: bool) -> Result<f64> {
     let tasks = Tasks::new();
     let (listener, mut pushes) = sql::connect(url, &tasks).await?;
     listener.batch_execute("LISTEN bare").await?;
     let (publisher, _) = sql::connect(url, &tasks).await?;
-    let notify = format!("NOTIFY bare, '{}'", "x".repeat(PAYLOAD));
+    let body = "x".repeat(PAYLOAD);
+    let mut notify = format!("NOTIFY bare, '{body}'");
+    if stored {
+        publisher.batch_execute("CREATE TABLE IF NOT EXISTS told (body text)").await?;
+        notify = format!("BEGIN; INSERT INTO told VALUES ('{body}'); {notify}; COMMIT");
+    }
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         let start = Instant::now();
