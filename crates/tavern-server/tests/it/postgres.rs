@@ -203,6 +203,35 @@ async fn streams_outlive_the_death_of_the_server() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_deleted_begins_anew_and_clients_are_told() {
+    let server = server().await;
+    let (hub, _) = hub(&server).await;
+    let mut stream = hub.stream("orders", "").await;
+    stream.opening().await;
+    let before = hub.post("orders", "1").await;
+    assert_eq!(stream.message().await.0, "1");
+    // As the documentation says.
+    server.psql("DELETE FROM tavern.namespace WHERE name = 'default'").await.unwrap();
+    server.psql("SELECT tavern.publish('orders', '2')").await.unwrap();
+    let gap = stream.event("tavern-replay-gap").await.data;
+    assert!(gap.contains(r#""reason":"epoch""#), "{gap}");
+    let mut back = hub.stream("orders", &before).await;
+    let gap = back.event("tavern-replay-gap").await.data;
+    assert!(gap.contains(r#""reason":"epoch""#), "{gap}");
+    let last = hub.post("orders", "3").await;
+    for stream in [&mut stream, &mut back] {
+        let (mut data, mut id) = stream.message().await;
+        // Whether the gap was told before it or in its place.
+        if data == "2" {
+            (data, id) = stream.message().await;
+        }
+        assert_eq!((data.as_str(), &id), ("3", &last));
+    }
+    let left = server.psql("SELECT count(*), min(seq) FROM tavern.entry").await.unwrap();
+    assert_eq!(left, "2|1");
+}
+
+#[tokio::test]
 async fn a_database_that_cannot_be_used_is_said() {
     let dir = empty();
     let check = async |url: String, code: i32, words: &str| {
