@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::dsn::Dsn;
 use crate::failure::Failure;
 
+/// How long a connection that is not needed any more waits for its last answers.
+const PARTING: Duration = Duration::from_millis(500);
+
 /// The end of the connections that were made together.
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
@@ -105,9 +108,12 @@ impl Making<'_> {
                     }
                 }
             };
+            tokio::pin!(driving);
             tokio::select! {
-                reason = driving => ending.end(&reason),
-                () = token.cancelled() => {}
+                reason = &mut driving => ending.end(&reason),
+                // What is under way is answered first: a pooler may hand on a connection whose
+                // client has left, and with it an answer that somebody else would get.
+                () = token.cancelled() => drop(tokio::time::timeout(PARTING, driving).await),
             }
         });
         Ok(client)

@@ -164,8 +164,9 @@ fn of_server(code: &SqlState, message: &str) -> Failure {
         _ if *code == SqlState::INVALID_CATALOG_NAME => ends("there is no such database"),
         // Deadlock, serialization.
         "40" => Failure { again: true, ..said("the transaction was in another one's way") },
-        // Shutting down, starting up, crashed, terminated by an operator; connection exceptions.
-        "57" | "08" => ends("the database has ended the connection"),
+        // Shutting down, starting up, crashed, terminated by an operator; connection exceptions. The
+        // end may have come when the work was done.
+        "57" | "08" => ends("the database has ended the connection").in_doubt(),
         "53" => said("the database has not enough of something"),
         _ => said("the database refuses"),
     }

@@ -1,4 +1,74 @@
 //! The Postgres backend of Tavern: Postgres 13 and newer, also behind a pooler in transaction mode.
+//!
+//! The log is a table in the schema `tavern`. A node appends what its callers publish together in one
+//! short transaction of its own, at READ COMMITTED under an advisory lock, so seqs are dense and rise in
+//! the order of commits; there is no counter row. A `NOTIFY` without data rings at every node, which
+//! then reads what is new; behind it stands a poll
+//! ([`poll_interval`](PostgresConfig::poll_interval)).
+//!
+//! **SQL publishes, too.** `tavern.publish(topic, data, event, id, scope, ttl, namespace)` is an insert
+//! into an outbox, in the caller's own transaction, at any isolation level, also in triggers. It takes
+//! no lock, so it blocks nobody and cannot deadlock; what is rolled back is never seen. `ttl` is in
+//! milliseconds. Nodes move the outbox into the log, each message once, those of a transaction in
+//! their order; between transactions that of the commits decides, as far as a node has seen them apart.
+//! What is larger than [`max_payload`](PostgresConfig::max_payload) is discarded then, with a line in
+//! the log as an error. A namespace that no node serves keeps its messages in the outbox.
+//!
+//! ```sql
+//! CREATE FUNCTION orders_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+//! BEGIN
+//!     PERFORM tavern.publish(
+//!         topic => 'orders/' || coalesce(NEW.id, OLD.id),
+//!         data => coalesce(to_json(NEW), 'null')::text,
+//!         event => lower(TG_OP));
+//!     RETURN NULL;
+//! END $$;
+//! CREATE TRIGGER orders_changed AFTER INSERT OR UPDATE OR DELETE ON orders
+//!     FOR EACH ROW EXECUTE FUNCTION orders_changed();
+//! ```
+//!
+//! **Connections.** A node has a pool of its own of exactly four: one appends, one asks, one follows
+//! the log, one listens. An application's pool is never used. Behind `PgBouncer` in transaction mode,
+//! which hands no notifications on, the first three may go through it; the fourth takes
+//! [`listen_url`](PostgresConfig::listen_url), which leads to the server itself. Without it everything
+//! works, but what other nodes publish comes with the poll. An address with several hosts finds the
+//! one that writes. `sslmode` is understood up to `verify-full`, with `sslrootcert`, `sslcert` and
+//! `sslkey`; a password that is not in the address comes from `passfile`, `PGPASSFILE` or `~/.pgpass`.
+//!
+//! **Under stress.** Losing a connection loses no message: all four are made anew, and what was
+//! missed is read from the log. An append whose answer is lost has an unknown outcome; sent again under
+//! its keys it is stored once. A server that does not answer within
+//! [`timeout`](PostgresConfig::timeout) counts as lost. A database that is read-only or a replica is
+//! not used: the node says so and waits. After a restart, a promotion or a restored backup the next
+//! append opens a new epoch; clients are told if they had seen what is lost. A `statement_timeout` or a
+//! full disk fails the append, not the link.
+//!
+//! **Rights.** The role that a node comes in as creates the schema, for which it needs `CREATE` on the
+//! database. With [`migrate`](PostgresConfig::migrate) off somebody else applies the statements of
+//! [`schema`], and the node's role needs no more than this:
+//!
+//! ```sql
+//! GRANT USAGE ON SCHEMA tavern TO node;
+//! GRANT SELECT ON tavern.schema_version TO node;
+//! GRANT SELECT, INSERT, UPDATE ON tavern.namespace TO node;
+//! GRANT SELECT, INSERT, UPDATE, DELETE ON tavern.lane, tavern.sent, tavern.given TO node;
+//! GRANT SELECT, INSERT, DELETE ON tavern.entry, tavern.live TO node;
+//! GRANT SELECT, DELETE ON tavern.outbox TO node;
+//! ```
+//!
+//! Who publishes by SQL needs this, and can then do nothing else in the schema:
+//!
+//! ```sql
+//! GRANT USAGE ON SCHEMA tavern TO app;
+//! GRANT EXECUTE ON FUNCTION tavern.publish TO app;
+//! ```
+//!
+//! **Upkeep.** Nodes remove what the rules do not keep, some thousand entries at a time, ten seconds
+//! after it came at the earliest. The log grows at one end and is emptied at the other, and its tables
+//! are vacuumed early, so the space is used again: that takes `autovacuum` on. Where a database's
+//! default is `serializable`, give the node's role `default_transaction_isolation = 'read committed'`:
+//! it works without, but its looks into the outbox count as reads of a serializable transaction, and
+//! may make the application's fail.
 
 mod append;
 mod appender;

@@ -45,10 +45,13 @@ impl Link {
     pub(crate) async fn run(self, opened: oneshot::Sender<Result<(), Failure>>) {
         let token = self.token.clone();
         let wires = self.wires.clone();
+        let shared = Arc::clone(&self.shared);
         tokio::select! {
             () = self.keep(opened) => {}
             () = token.cancelled() => {}
         }
+        // Connections end when nobody holds them.
+        shared.session.send_replace(None);
         wires.close().await;
     }
 

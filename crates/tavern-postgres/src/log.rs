@@ -36,7 +36,8 @@ pub(crate) struct State {
 /// One statement, so of one moment.
 const HEAD: &str = "
 SELECT n.id, n.log, n.epoch, n.forks, n.retention, n.rules, n.format, n.horizon,
-    coalesce(e.seq, 0), greatest(tavern.now_ms(), coalesce(e.appended, 0)), pg_is_in_recovery()
+    coalesce(e.seq, 0), greatest(tavern.now_ms(), coalesce(e.appended, 0)), pg_is_in_recovery(),
+    current_setting('transaction_read_only')::bool
 FROM tavern.namespace n LEFT JOIN LATERAL (
     SELECT x.seq, x.appended FROM tavern.entry x WHERE x.namespace = n.id ORDER BY x.seq DESC LIMIT 1
 ) e ON true
@@ -66,6 +67,9 @@ impl Shared {
             if let Some(row) = rows.first() {
                 if row.get::<_, bool>(10) {
                     return Err(Failure::of_link("the database is a replica and does not write"));
+                }
+                if row.get::<_, bool>(11) {
+                    return Err(Failure::of_link("the database is read-only"));
                 }
                 return self.state(row);
             }
@@ -118,7 +122,11 @@ impl Shared {
             (&version, Type::INT8),
             (&i32::from(wire::WRITES), Type::INT4),
         ];
-        timed(self.config.timeout, client.execute_typed(CREATE, &values)).await.map(drop)
+        match timed(self.config.timeout, client.execute_typed(CREATE, &values)).await {
+            // Another node was faster, where a statement is by default a serializable transaction.
+            Err(failure) if failure.again => Ok(()),
+            outcome => outcome.map(drop),
+        }
     }
 
     /// What is known of the log; asked if nothing is.
@@ -159,7 +167,10 @@ impl Shared {
                 (&view.id, Type::INT4),
                 (&view.version, Type::INT8),
             ];
-            timed(self.config.timeout, session.reader.execute_typed(change, &values)).await?;
+            match timed(self.config.timeout, session.reader.execute_typed(change, &values)).await {
+                Err(failure) if !failure.again => return Err(failure),
+                _ => {}
+            }
         }
         Err(Failure::new("the retention rules of the log change all the time"))
     }

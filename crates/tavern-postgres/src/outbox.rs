@@ -29,9 +29,12 @@ const AT_ONCE: i64 = 500;
 const BYTES: i64 = 4 << 20;
 
 /// In the order they were published; across transactions in that of their numbers. The sum stops
-/// before it is too much, behind one message at least.
+/// before it is too much, behind one message at least. What is too large for anybody stays where it
+/// is: fetching it might take longer than the link is waited for.
 const OUTBOX: &str = "
-SELECT number, topic, data, event, id, scope, ttl, waited FROM (
+SELECT number, topic, CASE WHEN octet_length(data) <= $4 THEN data END, event, id, scope, ttl, waited,
+    octet_length(data)
+FROM (
     SELECT o.*, greatest(extract(epoch FROM clock_timestamp() - o.at) * 1000, 0)::int8 AS waited,
         sum(octet_length(o.data)) OVER (ORDER BY o.number) - octet_length(o.data) AS before
     FROM (SELECT * FROM tavern.outbox WHERE namespace = $1 ORDER BY number LIMIT $2) o
@@ -87,10 +90,12 @@ impl Mover {
     /// Moves the oldest. Returns whether there may be more.
     async fn move_some(&mut self, session: &Session) -> Result<bool, Failure> {
         let limit = self.shared.config.timeout;
-        let values: [(&(dyn ToSql + Sync), Type); 3] = [
+        let max = i32::try_from(self.shared.config.max_payload).unwrap_or(i32::MAX);
+        let values: [(&(dyn ToSql + Sync), Type); 4] = [
             (&self.shared.config.namespace, Type::TEXT),
             (&AT_ONCE, Type::INT8),
             (&BYTES, Type::INT8),
+            (&max, Type::INT4),
         ];
         let rows = timed(limit, session.reader.query_typed(OUTBOX, &values)).await?;
         if rows.is_empty() {
@@ -126,22 +131,20 @@ impl Mover {
     }
 
     fn message(&mut self, row: &Row) -> Result<Publication, Invalid> {
-        let mut envelope =
-            MessageEnvelope::new(Topic::new(row.get::<_, &str>(1))?, row.get::<_, String>(2));
+        let Some(data) = row.get::<_, Option<String>>(2) else {
+            let (size, max) = (row.get::<_, i32>(8), self.shared.config.max_payload);
+            return Err(Invalid::new(
+                "data",
+                format!("it has {size} bytes, {max} at most are accepted"),
+            ));
+        };
+        let mut envelope = MessageEnvelope::new(Topic::new(row.get::<_, &str>(1))?, data);
         let text = |at: usize| row.get::<_, Option<&str>>(at);
         envelope.event = text(3).map(EventName::new).transpose()?;
         envelope.id = text(4).map(MessageId::new).transpose()?;
         envelope.scope = text(5).map(Scope::new).transpose()?;
         let millis = row.get::<_, Option<i64>>(6).map(unsigned).filter(|ttl| *ttl > 0);
         envelope.ttl = millis.map(Duration::from_millis);
-        let size = envelope.data.len();
-        if size > self.shared.config.max_payload {
-            let max = self.shared.config.max_payload;
-            return Err(Invalid::new(
-                "data",
-                format!("it has {size} bytes, {max} at most are accepted"),
-            ));
-        }
         self.counter += 1;
         let key = Origin { node: self.node, counter: self.counter };
         let waited = Duration::from_millis(unsigned(row.get(7)));

@@ -21,28 +21,43 @@ const FUNCTIONS: &[&str] =
 /// The version of the functions: raised with each change of them.
 const FUNCTIONS_VERSION: i32 = 1;
 
+/// Who migrates holds it.
+const LOCK: i32 = 1_952_545_397;
+
 /// A migration may have to wait for another node's.
 const PATIENCE: u32 = 12;
 
-/// The statements that bring a database without the schema to this release's version, for who
-/// applies them with a role of its own ([`PostgresConfig::migrate`](crate::PostgresConfig::migrate)
-/// off).
+/// The statements that bring a database to this release's version, for who applies them with a role
+/// of its own ([`PostgresConfig::migrate`](crate::PostgresConfig::migrate) off). May be applied again
+/// and to an older version's schema; what is newer is left alone.
 #[must_use]
 pub fn schema() -> String {
-    let mut all = String::from("BEGIN;\n");
-    all.push_str(FIRST);
-    for (at, step) in STEPS.iter().enumerate() {
-        all.push_str(step);
-        all.push_str(&format!(
-            "INSERT INTO tavern.schema_version VALUES ({}, {FUNCTIONS_VERSION});\n",
-            at + 1
-        ));
+    let mut all = format!("BEGIN;\nSELECT pg_advisory_xact_lock({LOCK});\n{FIRST}");
+    for (step, number) in STEPS.iter().zip(1..) {
+        all.push_str(&guarded(&format!("max(version) >= {number}"), step, (number, 0)));
     }
-    for function in FUNCTIONS {
-        all.push_str(function);
-    }
+    let wanted = STEPS.len();
+    let has = format!("max(version) > {wanted} OR max(functions) >= {FUNCTIONS_VERSION}");
+    all.push_str(&guarded(&has, &FUNCTIONS.concat(), (wanted, FUNCTIONS_VERSION)));
     all.push_str("COMMIT;\n");
     all
+}
+
+/// The same statements, unless the schema is as said; then it has this version, and its functions
+/// that one.
+fn guarded(has: &str, statements: &str, (version, functions): (usize, i32)) -> String {
+    format!(
+        "DO $tavern_guard$ BEGIN
+    IF NOT coalesce((SELECT {has} FROM tavern.schema_version), false) THEN
+        EXECUTE $tavern_step$
+{statements}
+$tavern_step$;
+        INSERT INTO tavern.schema_version (version, functions) VALUES ({version}, {functions})
+            ON CONFLICT (version) DO UPDATE SET functions = excluded.functions;
+    END IF;
+END $tavern_guard$;
+"
+    )
 }
 
 const FIRST: &str = "
@@ -92,9 +107,9 @@ pub(crate) async fn migrate(client: &Client, shared: &Shared) -> Result<(), Fail
     let limit = shared.config.timeout * PATIENCE;
     let run = async {
         client
-            .batch_execute(
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(1952545397)",
-            )
+            .batch_execute(&format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({LOCK})"
+            ))
             .await?;
         client.batch_execute(FIRST).await?;
         let look = "SELECT coalesce(max(version), 0), coalesce(max(functions), 0) FROM tavern.schema_version";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::SimpleQueryMessage;
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::timed;
@@ -15,8 +15,6 @@ use crate::shared::{Session, Shared};
 const BUDGET: i32 = 5000;
 /// What is younger stays, in milliseconds: a node that is a moment behind reads it from the log.
 const GRACE: i64 = 10_000;
-
-const SWEEP: &str = "SELECT tavern.sweep($1, $2, $3, $4, $5, $6, $7, $8)";
 
 /// Runs until the backend closes.
 pub(crate) async fn run(shared: Arc<Shared>, token: CancellationToken) {
@@ -42,20 +40,32 @@ pub(crate) async fn run(shared: Arc<Shared>, token: CancellationToken) {
 
 async fn sweep(shared: &Shared, session: &Session) -> Result<(), Failure> {
     let view = shared.look(session).await?.view;
-    let values: [(&(dyn ToSql + Sync), Type); 8] = [
-        (&view.id, Type::INT4),
-        (&view.rules.patterns, Type::TEXT_ARRAY),
-        (&view.rules.keeps, Type::INT4_ARRAY),
-        (&view.rules.ages, Type::INT8_ARRAY),
-        (&GRACE, Type::INT8),
-        (&millis(shared.config.dedup_window), Type::INT8),
-        (&millis(shared.config.lane_memory), Type::INT8),
-        (&BUDGET, Type::INT4),
-    ];
+    let patterns = view.rules.patterns.iter().map(|pattern| literal(pattern));
+    // Both are one transaction, as they come in one message. Whatever the database's default is: a
+    // snapshot from before the function's locks would not see what was appended meanwhile.
+    let call = format!(
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        SELECT tavern.sweep({}, ARRAY[{}]::text[], ARRAY{:?}::int4[], ARRAY{:?}::int8[], {GRACE}, {}, {}, {BUDGET})",
+        view.id,
+        patterns.collect::<Vec<_>>().join(","),
+        view.rules.keeps,
+        view.rules.ages,
+        millis(shared.config.dedup_window),
+        millis(shared.config.lane_memory),
+    );
     loop {
-        let call = session.reader.query_typed_one(SWEEP, &values);
-        if !timed(shared.config.timeout, call).await?.get::<_, bool>(0) {
+        let said = timed(shared.config.timeout, session.reader.simple_query(&call)).await?;
+        let more = said.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
+            _ => false,
+        });
+        if !more {
             return Ok(());
         }
     }
+}
+
+/// A text as a statement has it.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

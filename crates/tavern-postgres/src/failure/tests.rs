@@ -20,7 +20,8 @@ fn what_ends_the_link_and_what_does_not() {
     ] {
         let failure = of_server(&SqlState::from_code(code), "why");
         assert_eq!((failure.link, failure.absent, failure.again), (link, absent, again), "{code}");
-        assert!(!failure.unknown, "{code}: the server says that it did nothing");
+        // One that ends the connection may have done it before.
+        assert_eq!(failure.unknown, code.starts_with("57P") || code.starts_with("08"), "{code}");
         assert!(failure.reason.contains("why"), "{code}");
     }
 }

@@ -15,7 +15,9 @@ CREATE TABLE tavern.namespace (
     format int4 NOT NULL,
     horizon int8 NOT NULL DEFAULT 0,
     -- Seqs up to here have been looked at for what is too many of a lane.
-    swept int8 NOT NULL DEFAULT 0
+    swept int8 NOT NULL DEFAULT 0,
+    -- The same for what is too old, of which some stays longer: from the beginning again, at the end.
+    aged int8 NOT NULL DEFAULT 0
 );
 
 -- A topic within a scope; '' is no scope.

@@ -1,8 +1,10 @@
--- The way in for SQL: an insert, in the caller's own transaction, without any lock.
+-- The way in for SQL: an insert, in the caller's own transaction, without any lock. It runs with its
+-- owner's rights: the caller's temporary schema comes last, or a type there would pass for ours.
 CREATE FUNCTION tavern.publish(
     topic text, data text, event text DEFAULT NULL, id text DEFAULT NULL,
     scope text DEFAULT NULL, ttl int8 DEFAULT NULL, namespace text DEFAULT 'default'
-) RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $$
+) RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     control CONSTANT text := '[\u0001-\u001f\u007f-\u009f]';
     line CONSTANT text := '[\r\n]';
@@ -33,7 +35,12 @@ BEGIN
         RAISE EXCEPTION 'tavern: a ttl is 1 millisecond or more; NULL is for ever'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF namespace IS NULL OR octet_length(namespace) NOT BETWEEN 1 AND 255 OR namespace ~ control THEN
+        RAISE EXCEPTION 'tavern: a namespace has 1 to 255 bytes and no control characters'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     INSERT INTO tavern.outbox (namespace, topic, data, event, id, scope, ttl)
         VALUES (publish.namespace, publish.topic, publish.data, publish.event, publish.id,
             publish.scope, publish.ttl);
 END $$;
+REVOKE ALL ON FUNCTION tavern.publish(text, text, text, text, text, int8, text) FROM PUBLIC;

@@ -12,6 +12,9 @@ DECLARE
     clock int8;
     youngest int8;
     reach int8;
+    looked int8;
+    old int8;
+    looked_old int8;
     r record;
     cut int8;
     rule int4;
@@ -29,28 +32,31 @@ BEGIN
     clock := greatest(tavern.now_ms(), clock);
     SELECT min(a) INTO youngest FROM unnest(r_ages) AS t(a) WHERE a > 0;
     -- As far as the grace lets, from where it was left.
-    SELECT max(x.seq) INTO reach FROM (
-        SELECT e.seq FROM tavern.entry e
-        WHERE e.namespace = p_namespace AND e.seq > ns.swept AND e.appended <= clock - grace
-        ORDER BY e.seq LIMIT budget) x;
+    SELECT max(x.seq), count(*) INTO reach, looked FROM (
+        SELECT e.seq, e.appended FROM tavern.entry e
+        WHERE e.namespace = p_namespace AND e.seq > ns.swept ORDER BY e.seq LIMIT budget) x
+    WHERE x.appended <= clock - grace;
+    SELECT max(x.seq), count(*) INTO old, looked_old FROM (
+        SELECT e.seq, e.appended FROM tavern.entry e
+        WHERE e.namespace = p_namespace AND e.seq > ns.aged AND youngest IS NOT NULL
+        ORDER BY e.seq LIMIT budget) x
+    WHERE x.appended <= clock - greatest(youngest, grace);
     FOR r IN
         SELECT l.id, l.topic, l.floor FROM tavern.lane l WHERE l.id IN (
             SELECT e.lane FROM tavern.entry e
                 WHERE e.namespace = p_namespace AND e.seq > ns.swept AND e.seq <= reach
             UNION
-            SELECT x.lane FROM (
-                SELECT e.lane FROM tavern.entry e
-                WHERE e.namespace = p_namespace AND youngest IS NOT NULL
-                    AND e.appended <= clock - greatest(youngest, grace)
-                ORDER BY e.seq LIMIT budget) x)
+            SELECT e.lane FROM tavern.entry e
+                WHERE e.namespace = p_namespace AND e.seq > ns.aged AND e.seq <= old)
     LOOP
         SELECT t.number INTO rule FROM unnest(r_patterns) WITH ORDINALITY AS t(pattern, number)
             WHERE r.topic ~ t.pattern ORDER BY t.number LIMIT 1;
         cut := tavern.cut(r.id, r.floor, r_keeps[rule], r_ages[rule], clock);
         CONTINUE WHEN cut <= r.floor;
+        -- No further than was looked: a call must not take long, however much there is.
         WITH deleted AS (
             DELETE FROM tavern.entry e
-            WHERE e.lane = r.id AND e.seq <= cut AND e.seq < head AND e.appended <= clock - grace
+            WHERE e.lane = r.id AND e.seq <= least(cut, greatest(reach, old)) AND e.seq < head AND e.appended <= clock - grace
             RETURNING e.seq)
         SELECT max(seq), count(*) INTO gone, removed FROM deleted;
         CONTINUE WHEN removed = 0;
@@ -60,11 +66,10 @@ BEGIN
                 ELSE clock END
             WHERE l.id = r.id;
     END LOOP;
-    IF reach IS NOT NULL THEN
-        UPDATE tavern.namespace n SET swept = reach WHERE n.id = p_namespace;
-        more := true;
-    END IF;
-    more := more AND total > 0;
+    UPDATE tavern.namespace n
+        SET swept = coalesce(reach, n.swept), aged = CASE WHEN looked_old = budget THEN old ELSE 0 END
+        WHERE n.id = p_namespace AND (reach IS NOT NULL OR old IS NOT NULL OR n.aged > 0);
+    more := looked = budget OR (looked_old = budget AND total > 0);
 
     DELETE FROM tavern.sent s WHERE ctid = ANY (ARRAY(
         SELECT x.ctid FROM tavern.sent x

@@ -1,5 +1,14 @@
 //! The backend on real servers.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
+mod bloat;
 mod conformance;
+mod faults;
 mod kit;
+mod migrating;
+mod pooled;
+mod said;
+mod stand;
+mod suite;
+mod traps;

@@ -1,0 +1,210 @@
+//! A server that hurts: what it cuts, refuses and forgets, while two nodes publish and listen.
+
+mod failover;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tavern_backend::{Error, Tasks};
+use tavern_testkit::engine::PostgresOptions;
+use tavern_testkit::say::message;
+use tavern_testkit::wait::{eventually, within};
+use tavern_testkit::{Client, publish, publish_all};
+
+use crate::stand::{Stand, sql, store, until};
+
+/// Two nodes publish, each with a client, and SQL does; `hurt` comes in between, `times` times. Both
+/// clients get everything, once and in the same order, each publisher's messages in the order it
+/// gave them.
+async fn a_stream_survives<F>(stand: &Stand, times: u64, hurt: impl Fn() -> F)
+where
+    F: Future<Output = ()>,
+{
+    const MESSAGES: u64 = 400;
+    let stage = stand.stage();
+    let nodes = [stage.node().await, stage.node().await];
+    let brokers = [nodes[0].broker(), nodes[1].broker()];
+    let mut clients =
+        [Client::fresh(&brokers[0], &["t/*"]), Client::fresh(&brokers[1], &["t/0", "t/1"])];
+    for client in &mut clients {
+        client.opened().await;
+    }
+    let sent = Arc::new(AtomicU64::new(0));
+    let tasks = Tasks::new();
+    for (n, broker) in brokers.iter().enumerate() {
+        let (broker, sent) = (broker.clone(), Arc::clone(&sent));
+        tasks.spawn(async move {
+            for at in (0..MESSAGES).step_by(10) {
+                let ten = (at..at + 10).map(|m| message(&format!("t/{n}"), format!("{n}:{m}")));
+                publish_all(&broker, ten.collect()).await;
+                sent.fetch_add(10, Ordering::Relaxed);
+            }
+        });
+    }
+    for time in 1..=times {
+        let begun = time * 2 * MESSAGES / (times + 1);
+        eventually("some messages", || sent.load(Ordering::Relaxed) >= begun).await;
+        hurt().await;
+    }
+    let all = usize::try_from(2 * MESSAGES).unwrap();
+    let [one, two] = &mut clients;
+    let (one, two) = tokio::join!(one.texts(all), two.texts(all));
+    within("the publishers end", tasks.close()).await;
+    assert_eq!(one, two, "the same order on both nodes");
+    for n in 0..2 {
+        let mine = format!("{n}:");
+        let theirs: Vec<_> = one.iter().filter_map(|text| text.strip_prefix(&mine)).collect();
+        assert_eq!(theirs, (0..MESSAGES).map(|m| m.to_string()).collect::<Vec<_>>());
+    }
+    stage.close().await;
+}
+
+/// One of them, whichever it is, and now and then all at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn terminated_connections_lose_nothing() {
+    let stand = Stand::start().await;
+    let (killed, turn) = (AtomicU64::new(0), AtomicU64::new(0));
+    a_stream_survives(&stand, 10, || async {
+        let all = turn.fetch_add(1, Ordering::Relaxed) % 4 == 3;
+        let gone = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
+            WHERE application_name LIKE 'tavern-%' ORDER BY random() LIMIT {}) x",
+            if all { 100 } else { 1 }
+        );
+        until("one is there", || async {
+            let n: u64 = stand.psql(&gone).await.parse().unwrap();
+            killed.fetch_add(n, Ordering::Relaxed);
+            n > 0
+        })
+        .await;
+    })
+    .await;
+    assert!(killed.into_inner() >= 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_and_restarted_server_loses_nothing() {
+    let stand = Stand::start().await;
+    a_stream_survives(&stand, 2, || async {
+        stand.server.kill().await.unwrap();
+        stand.server.start_again().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_server_is_waited_for() {
+    let stand = Stand::start().await.with(|config| config.timeout = Duration::from_millis(500));
+    a_stream_survives(&stand, 2, || async {
+        stand.server.pause().await.unwrap();
+        // Longer than the link's patience.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        stand.server.resume().unwrap();
+    })
+    .await;
+}
+
+/// Somebody holds the log's lock for longer than the role's `statement_timeout`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_statement_timeout_is_named_and_loses_nothing() {
+    let stand = Stand::start().await;
+    stand.psql("ALTER ROLE postgres SET statement_timeout = '150ms'").await;
+    let stage = stand.stage();
+    let node = stage.node().await;
+    let broker = node.broker();
+    let mut client = Client::fresh(&broker, &["t"]);
+    client.opened().await;
+    let holder = stand.sql().await;
+    holder.run("BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(1952545398, id) FROM tavern.namespace").await;
+    let error = within("an answer", node.bus().publish(message("t", "no"))).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("statement_timeout"), "{error}");
+    let mut spooled = tokio::task::JoinSet::new();
+    spooled.spawn(publish(&broker, message("t", "1")));
+    holder.run("SELECT tavern.publish('t', '2'); COMMIT").await;
+    within("the spool drains", spooled.join_all()).await;
+    let mut got = client.texts(2).await;
+    got.sort();
+    assert_eq!(got, ["1", "2"]);
+    assert_eq!(node.bus().health().get().connects, 1, "the link is the same");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_connection_left_is_said_and_waited_for() {
+    let options = PostgresOptions::new()
+        .with_setting("max_connections", "10")
+        .with_setting("superuser_reserved_connections", "1")
+        .with_setting("max_wal_senders", "0");
+    let stand = Stand::start_with(options).await;
+    stand.psql("CREATE ROLE node LOGIN; GRANT CREATE ON DATABASE postgres TO node").await;
+    let stand = stand.at(stand.server.url("node", "postgres"));
+    let bus = stand.bus().await;
+    let mut others = Vec::new();
+    while let Ok((client, connection)) =
+        tokio_postgres::connect(&stand.server.url("node", "postgres"), tokio_postgres::NoTls).await
+    {
+        let tasks = Tasks::new();
+        tasks.spawn(async move { drop(connection.await) });
+        others.push((client, tasks));
+    }
+    assert!(others.len() >= 4, "{}", others.len());
+    let error = stand.open().await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("max_connections"), "{error}");
+    // Who has its own goes on.
+    assert_eq!(store(&bus, message("t", "1")).await, 1);
+    drop(others);
+    until("there is room", || async {
+        match stand.open().await {
+            Ok(node) => {
+                let other = tavern_backend::Bus::new(node);
+                assert_eq!(store(&other, message("t", "2")).await, 2);
+                other.close().await.unwrap();
+                true
+            }
+            Err(_) => false,
+        }
+    })
+    .await;
+    bus.close().await.unwrap();
+}
+
+/// It is down, says why, and does not come and go; what is published meanwhile comes afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_database_is_said_and_waited_for() {
+    let stand = Stand::start().await;
+    let stage = stand.stage();
+    let node = stage.node().await;
+    let broker = node.broker();
+    let mut client = Client::fresh(&broker, &["t"]);
+    client.opened().await;
+    publish(&broker, message("t", "1")).await;
+    let app = sql(&stand.server.url("postgres", "postgres")).await;
+    app.run("ALTER SYSTEM SET default_transaction_read_only = on").await;
+    app.run("SELECT pg_reload_conf()").await;
+    let mut spooled = tokio::task::JoinSet::new();
+    until("it is noticed", || async {
+        // What was begun before it took effect is stored.
+        node.bus().publish(message("other", "x")).await.is_err()
+    })
+    .await;
+    let health = node.bus().health();
+    eventually("it says why", || {
+        let now = health.get();
+        !now.up && now.reason.is_some_and(|reason| reason.contains("read-only"))
+    })
+    .await;
+    spooled.spawn(publish(&broker, message("t", "2")));
+    let connects = health.get().connects;
+    // Many attempts to connect.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(health.get().connects, connects, "it does not come and go");
+    app.run("SET default_transaction_read_only = off").await;
+    app.run("ALTER SYSTEM RESET default_transaction_read_only").await;
+    app.run("SELECT pg_reload_conf()").await;
+    within("the spool drains", spooled.join_all()).await;
+    assert_eq!(client.texts(2).await, ["1", "2"]);
+    stage.close().await;
+}
