@@ -127,8 +127,10 @@ async fn bare(url: &str, count: usize) -> Result<f64> {
 async fn ordered(url: &str, count: usize) -> Result<f64> {
     let context = jetstream::open(url, false).await?;
     let theirs = jetstream::open(url, false).await?.get_stream("bare").await?;
+    // A consumer that the driver makes anew goes on from here, and misses nothing.
+    let start_sequence = theirs.cached_info().state.last_sequence + 1;
     let config = OrderedConfig {
-        deliver_policy: DeliverPolicy::New,
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
         filter_subject: "bare.latency".to_owned(),
         ..OrderedConfig::default()
     };

@@ -26,6 +26,6 @@ async fn every_part_measures_something() {
     }
     let publish = &report.sections[2];
     let ratios = publish.rows.iter().filter(|(_, f)| matches!(f.last(), Some(Figure::Ratio(_))));
-    assert_eq!(ratios.count(), 14, "every way to an engine has it bare: {publish}");
-    assert_eq!(report.targets.len(), 6, "{:?}", report.targets);
+    assert_eq!(ratios.count(), 29, "every way to an engine has it bare: {publish}");
+    assert_eq!(report.targets.len(), 11, "{:?}", report.targets);
 }
