@@ -242,7 +242,7 @@ async fn a_full_disk_is_said_and_costs_nothing_that_was_acknowledged(flavor: Nat
 /// counts and reads has them all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_that_nobody_reads_is_made_up_for_by_counting() {
-    const MESSAGES: u64 = 200_000;
+    const MESSAGES: u64 = 60_000;
     let stand = Stand::start(NatsFlavor::Debian).await.with(|config| {
         config.timeout = Duration::from_secs(10);
         config.retention = Some(keeping(300_000));
