@@ -74,6 +74,8 @@ pub(crate) struct Peer {
 pub(crate) struct Stored {
     pub(crate) seq: u64,
     pub(crate) subject: String,
+    /// The server's stamp, in milliseconds since the Unix epoch.
+    pub(crate) time: i64,
     pub(crate) payload: Bytes,
 }
 
@@ -211,6 +213,8 @@ impl Api {
             subject: String,
             seq: u64,
             #[serde(default)]
+            time: String,
+            #[serde(default)]
             data: String,
         }
         let body = match which {
@@ -220,9 +224,10 @@ impl Api {
             Which::LastOf(subject) => json!({ "last_by_subj": subject }),
         };
         match self.ask::<Found>(&format!("STREAM.MSG.GET.{stream}"), &body).await {
-            Ok(Found { message: Raw { subject, seq, data } }) => {
+            Ok(Found { message: Raw { subject, seq, time, data } }) => {
                 let payload = STANDARD.decode(data).map_err(|_| Failure::strange("MSG.GET"))?;
-                Ok(Some(Stored { seq, subject, payload: payload.into() }))
+                let time = parse_time(&time).unwrap_or_default();
+                Ok(Some(Stored { seq, subject, time, payload: payload.into() }))
             }
             Err(failure) if failure.absent && failure.code == 10037 => Ok(None),
             Err(failure) => Err(failure),

@@ -17,6 +17,12 @@ type Result<T> = std::result::Result<T, Failure>;
 
 /// Messages asked for at once.
 const BATCH: usize = 1000;
+/// Seqs that are asked for one by one.
+const SHORT: u64 = 256;
+/// The same where no consumer can be made.
+const LONG: u64 = 4096;
+/// Requests on their way at once.
+const AT_ONCE: usize = 32;
 /// The wait for a server that has not got as far as the leader says it is.
 const BEHIND: Duration = Duration::from_millis(5);
 /// A consumer that nobody serves for so long is gone, with the server that had it. One that was just
@@ -60,16 +66,53 @@ impl Range<'_> {
         if self.from > self.to {
             return Ok(());
         }
+        let span = self.to - self.from;
+        if self.subject.is_none() && span < SHORT {
+            return self.one_by_one(api, each).await;
+        }
         // A consumer may live on another server than this link leads to: its silence is not the
         // link's end, which pings find out.
         let made = api.create_consumer(self.stream, self.from, self.subject, self.headers_only);
-        let (name, _) = made.await.map_err(Failure::of_this_call)?;
+        let name = match made.await.map_err(Failure::of_this_call) {
+            Ok((name, _)) => name,
+            Err(failure) if self.subject.is_none() && span < LONG && !failure.lasting => {
+                tracing::debug!(reason = %failure.reason, "no consumer can be made: it goes without");
+                return self.one_by_one(api, each).await;
+            }
+            Err(failure) => return Err(failure),
+        };
         let scanned = self.with_consumer(api, &name, &mut each).await;
         // One that could not be deleted ends by itself.
         if let Err(failure) = api.delete_consumer(self.stream, &name).await {
             tracing::debug!(reason = %failure.reason, "a consumer is left to end by itself");
         }
         scanned
+    }
+
+    /// Asks the stream's leader for each message: it needs nobody who makes consumers, which in a
+    /// cluster is another leader, and may be missing for seconds while this one serves.
+    async fn one_by_one(
+        self,
+        api: &Api,
+        mut each: impl FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let gets = (self.from..=self.to).map(|seq| api.get(self.stream, Which::Seq(seq)));
+        let mut got = futures_util::stream::iter(gets).buffered(AT_ONCE);
+        while let Some(stored) = got.next().await {
+            let Some(stored) = stored? else { continue };
+            let found = Found {
+                seq: stored.seq,
+                delivered: 0,
+                subject: stored.subject,
+                time: LogTime::from_millis(stored.time),
+                id: None,
+                payload: stored.payload,
+            };
+            if each(found).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn with_consumer(
