@@ -256,7 +256,8 @@ async fn a_feed_that_nobody_reads_is_made_up_for_by_counting() {
         let publications = (0..1000)
             .map(|n| Publication {
                 key: publisher.next_key(),
-                envelope: message("t", (chunk * 1000 + n + 1).to_string()),
+                // All together more than a feed holds in bytes.
+                envelope: message("t", format!("{:01500}", chunk * 1000 + n + 1)),
                 accepted: tokio::time::Instant::now(),
             })
             .collect();

@@ -99,7 +99,8 @@ async fn what_is_not_allowed_is_named(flavor: NatsFlavor) {
     }
     let stand = stand(flavor, users).await;
     let all = Bus::new(node(&stand, "all").open().await.unwrap());
-    let some = (0..60).map(|n| message("t", n.to_string()));
+    // More than is read one by one.
+    let some = (0..300).map(|n| message("t", n.to_string()));
     for message in some {
         all.publish(message).await.unwrap();
     }
