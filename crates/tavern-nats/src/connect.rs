@@ -23,7 +23,6 @@ use crate::outlet::COMPLAINTS;
 pub(crate) struct Ending {
     /// Wakes who keeps the link.
     pub(crate) ended: Notify,
-    over: AtomicBool,
     /// Why. Guards the text only.
     reason: Mutex<Option<String>>,
 }
@@ -34,7 +33,6 @@ impl Ending {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert_with(|| reason.to_owned());
-        self.over.store(true, Ordering::Release);
         self.ended.notify_one();
     }
 
