@@ -42,6 +42,20 @@ impl MessageEnvelope {
         Lane { topic: self.topic.clone(), scope: self.scope.clone() }
     }
 
+    /// What makes two messages with the same id the same message: their data and event name, as the
+    /// length of the data and FNV-1a (64 bits) of both. Engines store it, so it never changes.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let event = self.event.as_ref().map_or("", |event| event.as_str());
+        let hash = |bytes: &[u8]| {
+            bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+            })
+        };
+        let data = self.data.as_bytes();
+        format!("{:x}-{:x}-{:x}", data.len(), hash(data), hash(event.as_bytes()))
+    }
+
     /// The TTL as it is stored. A TTL under a millisecond must not become 0, which means none.
     pub(crate) fn ttl_millis(&self) -> Option<u64> {
         let millis = |ttl: Duration| ttl.as_nanos().div_ceil(1_000_000).max(1);

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use tavern_backend::{
-    Append, Epoch, Lane, MessageEnvelope, Position, Publication, Published, Rejection, wire,
-};
+use tavern_backend::{Append, Epoch, Lane, Position, Publication, Published, Rejection, wire};
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -95,7 +93,7 @@ impl Batch {
             }
             let id = envelope.id.as_ref();
             columns.id.push(id.map(|id| id.as_str().to_owned()));
-            columns.print.push(id.map(|_| fingerprint(envelope)));
+            columns.print.push(id.map(|_| envelope.fingerprint()));
             let record = publication.clone().into_record(now);
             columns.record.push(wire::encode(&record).to_vec());
             columns.outbox.push(*outbox);
@@ -187,21 +185,4 @@ struct Columns {
     print: Vec<Option<String>>,
     record: Vec<Vec<u8>>,
     outbox: Vec<Option<i64>>,
-}
-
-/// What makes two messages with the same id the same message.
-fn fingerprint(envelope: &MessageEnvelope) -> String {
-    let event = envelope.event.as_ref().map_or("", |event| event.as_str());
-    let hash = |bytes: &[u8]| {
-        // FNV-1a, 64 bits.
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-        })
-    };
-    format!(
-        "{:x}-{:x}-{:x}",
-        envelope.data.len(),
-        hash(envelope.data.as_bytes()),
-        hash(event.as_bytes())
-    )
 }

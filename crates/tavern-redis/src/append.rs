@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use tavern_backend::{
-    Append, Epoch, Lane, MessageEnvelope, NodeId, Origin, Position, Publication, Published,
-    Rejection, wire,
+    Append, Epoch, Lane, NodeId, Origin, Position, Publication, Published, Rejection, wire,
 };
 use tokio::time::Instant;
 
@@ -124,7 +123,7 @@ impl Batch {
             for (lane, new) in run.messages {
                 match &new.envelope.id {
                     Some(id) => {
-                        let print = fingerprint(&new.envelope);
+                        let print = new.envelope.fingerprint();
                         call.arg(format!("-{lane}")).arg(id.as_str()).arg(print)
                     }
                     None => call.number(count(lane)),
@@ -214,21 +213,4 @@ struct Run<'a> {
 
 fn body(new: &Publication) -> Bytes {
     wire::encode(&new.clone().into_record(Instant::now()))
-}
-
-/// What makes two messages with the same id the same message.
-fn fingerprint(envelope: &MessageEnvelope) -> String {
-    let event = envelope.event.as_ref().map_or("", |event| event.as_str());
-    let hash = |bytes: &[u8]| {
-        // FNV-1a, 64 bits.
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-        })
-    };
-    format!(
-        "{:x}-{:x}-{:x}",
-        envelope.data.len(),
-        hash(envelope.data.as_bytes()),
-        hash(event.as_bytes())
-    )
 }

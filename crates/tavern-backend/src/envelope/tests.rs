@@ -151,3 +151,14 @@ proptest! {
         prop_assert_eq!(MessageEnvelope::from_json(json.as_bytes()), Ok(envelope));
     }
 }
+
+/// It is stored: what two releases make of a message must be the same.
+#[test]
+fn a_fingerprint_is_of_data_and_event() {
+    let mut envelope = MessageEnvelope::new(Topic::new("t").unwrap(), "a");
+    assert_eq!(envelope.fingerprint(), "1-af63dc4c8601ec8c-cbf29ce484222325");
+    envelope.topic = Topic::new("other").unwrap();
+    assert_eq!(envelope.fingerprint(), "1-af63dc4c8601ec8c-cbf29ce484222325");
+    envelope.event = Some(EventName::new("a").unwrap());
+    assert_eq!(envelope.fingerprint(), "1-af63dc4c8601ec8c-af63dc4c8601ec8c");
+}
