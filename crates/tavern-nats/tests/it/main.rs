@@ -14,7 +14,6 @@ mod outages;
 mod outcomes;
 mod reading;
 mod retention;
-mod said;
 mod stand;
 mod streams;
 mod topology;

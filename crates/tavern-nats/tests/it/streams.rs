@@ -4,12 +4,12 @@
 use serde_json::{Value, json};
 use tavern_backend::{Bus, Error};
 use tavern_nats::{Credentials, NatsBackend};
+use tavern_testkit::Said;
 use tavern_testkit::engine::{NatsAuth, NatsFlavor, NatsOptions};
 use tavern_testkit::say::message;
 use tavern_testkit::wait::{eventually, within};
 use tavern_testkit::{Client, publish};
 
-use crate::said::Said;
 use crate::stand::{LOG, META, Stand, keeping, on_both, reasons, settings_of_operator, store, up};
 
 on_both! {
@@ -105,7 +105,7 @@ async fn a_setting_that_differs_is_said_by_name_and_left_as_it_is() {
         ];
         for (change, name) in differs {
             let before = made_by_operator(&stand, &change).await;
-            let said = Said::listen();
+            let said = Said::listen("tavern_nats");
             let bus =
                 Bus::new(within("a node opens", NatsBackend::open(stand.config())).await.unwrap());
             let lines = said.take();

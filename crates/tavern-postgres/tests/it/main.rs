@@ -8,7 +8,6 @@ mod faults;
 mod kit;
 mod migrating;
 mod pooled;
-mod said;
 mod stand;
 mod suite;
 mod traps;

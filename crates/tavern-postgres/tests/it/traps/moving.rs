@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use tavern_backend::{MessageEnvelope, Published, Rejection, Tasks};
+use tavern_testkit::Said;
 use tavern_testkit::say::{Also, message};
 use tavern_testkit::wait::within;
 
-use crate::said::Said;
 use crate::stand::{Stand, log, moved, texts, until};
 
 /// More than is moved at once, while three nodes move and others publish.
@@ -87,7 +87,7 @@ async fn nodes_that_die_while_they_move_do_it_exactly_once() {
 async fn what_is_too_large_is_discarded_aloud_and_holds_up_nothing() {
     let stand = Stand::start().await;
     let bus = stand.bus().await;
-    let said = Said::listen();
+    let said = Said::listen("tavern_postgres");
     let app = stand.sql().await;
     let max = stand.config().max_payload;
     app.run(&format!(
@@ -111,7 +111,7 @@ async fn what_is_too_large_is_discarded_aloud_and_holds_up_nothing() {
 async fn the_same_id_in_the_outbox_and_of_a_node_is_one_message() {
     let stand = Stand::start().await;
     let bus = stand.bus().await;
-    let said = Said::listen();
+    let said = Said::listen("tavern_postgres");
     let app = stand.sql().await;
     let publish =
         async |envelope: MessageEnvelope| within("a publish", bus.publish(envelope)).await.unwrap();

@@ -1,7 +1,7 @@
-//! What the backend tells people: the log lines of one thread.
+//! What a crate tells people: its log lines of one thread.
 
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -10,32 +10,36 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Lines of warnings and errors since it began, of the thread in which it did.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub struct Said {
     lines: Arc<Mutex<Vec<String>>>,
     _guard: DefaultGuard,
 }
 
 impl Said {
-    /// Listens until this is dropped. The test's runtime must have this thread only.
-    pub(crate) fn listen() -> Self {
+    /// Listens to the targets that begin with `target`, as in `tavern_nats`, until this is dropped.
+    /// The test's runtime must have this thread only.
+    #[must_use]
+    pub fn listen(target: &'static str) -> Self {
         let lines = Arc::<Mutex<Vec<String>>>::default();
-        let listener = Listener { lines: Arc::clone(&lines) };
+        let listener = Listener { target, lines: Arc::clone(&lines) };
         Self { lines, _guard: set_default(listener) }
     }
 
     /// The lines since this was asked last.
-    pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.lines.lock().unwrap())
+    #[must_use]
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 struct Listener {
+    target: &'static str,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("tavern_nats") && *metadata.level() <= Level::WARN
+        metadata.target().starts_with(self.target) && *metadata.level() <= Level::WARN
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -49,7 +53,7 @@ impl Subscriber for Listener {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
-        self.lines.lock().unwrap().push(line.0);
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
     }
 
     fn enter(&self, _: &Id) {}
