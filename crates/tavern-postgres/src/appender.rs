@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::append::{Answer, Batch, Message};
+use crate::connect::timed;
 use crate::failure::Failure;
 use crate::shared::{Session, Shared};
 
@@ -48,9 +49,13 @@ impl Appender {
     pub(crate) async fn run(mut self, token: CancellationToken) {
         loop {
             if self.waiting.is_empty() {
+                let shared = Arc::clone(&self.shared);
+                let lacks_room = shared.health.lacks_room();
                 let received = tokio::select! {
                     received = self.jobs.recv_many(&mut self.waiting, MESSAGES) => received,
                     () = token.cancelled() => 0,
+                    // Perhaps nobody publishes any more.
+                    () = try_room(&shared), if lacks_room => continue,
                 };
                 if received == 0 {
                     break;
@@ -132,12 +137,18 @@ impl Appender {
             return Ok(Vec::new());
         }
         let session = self.shared.session().map_err(Failure::from)?;
-        self.try_append(batch, &session).await.inspect_err(|failure| {
-            session.notice(failure);
-            if failure.absent {
-                session.ending.end(&failure.reason);
-            }
-        })
+        self.try_append(batch, &session)
+            .await
+            .inspect(|_| self.shared.health.has_room())
+            .inspect_err(|failure| {
+                if failure.full {
+                    self.shared.health.is_full(&failure.reason);
+                }
+                session.notice(failure);
+                if failure.absent {
+                    session.ending.end(&failure.reason);
+                }
+            })
     }
 
     async fn try_append(
@@ -157,6 +168,32 @@ impl Appender {
             }
         }
         Err(Failure::new("the log changes all the time"))
+    }
+}
+
+/// After a while, finds out whether there is room again: stores something, and takes it back.
+async fn try_room(shared: &Shared) {
+    tokio::time::sleep(shared.config.reconnect_max).await;
+    let (Some(view), Ok(session)) = (shared.view(), shared.session()) else { return };
+    let call = format!(
+        "INSERT INTO tavern.entry (namespace, seq, lane, appended, record)
+            VALUES ({}, -pg_backend_pid(), 0, 0, decode(repeat('00', 65536), 'hex'))",
+        view.id
+    );
+    // All of them go out, even if this is not waited for.
+    let calls = async {
+        let writer = &session.writer;
+        let (begun, stored, _) = futures_util::future::join3(
+            writer.batch_execute("BEGIN"),
+            writer.batch_execute(&call),
+            writer.batch_execute("ROLLBACK"),
+        )
+        .await;
+        begun.and(stored)
+    };
+    match timed(shared.config.timeout, calls).await {
+        Ok(()) => shared.health.has_room(),
+        Err(failure) => session.notice(&failure),
     }
 }
 

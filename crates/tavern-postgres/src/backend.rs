@@ -51,8 +51,9 @@ impl PostgresBackend {
     /// # Errors
     ///
     /// [`Error::Config`] for a configuration that cannot work; [`Error::Incompatible`] if the schema
-    /// is of a newer version, or may not be made; [`Error::Unavailable`] if the database cannot be
-    /// reached or refuses the user. Once it was reached, it is waited for.
+    /// is of a newer version, may not be made, or not be used: the error lists the rights that are
+    /// missing; [`Error::Unavailable`] if the database cannot be reached or refuses the user. Once it
+    /// was reached, it is waited for.
     ///
     /// # Cancel safety
     ///

@@ -74,7 +74,7 @@ pub(crate) struct Making<'a> {
 impl Making<'_> {
     /// Connects. Whatever is notified rings the bell.
     pub(crate) async fn client(self, bell: Option<Arc<Notify>>) -> Result<Client, Failure> {
-        let mut config = self.dsn.with_password();
+        let (mut config, useless) = self.dsn.with_password();
         if config.get_application_name().is_none() {
             config.application_name(self.name);
         }
@@ -91,6 +91,16 @@ impl Making<'_> {
         let connecting = timed(self.timeout, config.connect(tls));
         let (client, mut connection) = connecting
             .await
+            .map_err(|failure| match &useless {
+                // Perhaps it is not asked for; then something else is wrong.
+                Some(useless) => failure.and(useless),
+                None if failure.is_denied() => failure.and(&format!(
+                    "let its owner run: GRANT CONNECT ON DATABASE {} TO {};",
+                    quoted(config.get_dbname().or(config.get_user())),
+                    quoted(config.get_user())
+                )),
+                None => failure,
+            })
             .map_err(|failure| failure.while_at(&self.dsn.location()).undone().ends_link())?;
         let (token, ending) = (self.wires.token.clone(), Arc::clone(self.ending));
         self.tasks.spawn(async move {
@@ -118,6 +128,11 @@ impl Making<'_> {
         });
         Ok(client)
     }
+}
+
+/// A name as a statement has it.
+fn quoted(name: Option<&str>) -> String {
+    format!("\"{}\"", name.unwrap_or_default().replace('"', "\"\""))
 }
 
 /// Waits for the database, but not for ever.

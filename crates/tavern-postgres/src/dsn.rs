@@ -1,7 +1,9 @@
 //! Where a database is: the usual URLs and `key=value` pairs, with what the driver leaves out of
 //! them: `sslmode` up to `verify-full`, certificates, and the password file.
 
-use std::fs;
+mod passfile;
+mod split;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,13 +45,11 @@ impl std::fmt::Debug for Dsn {
     }
 }
 
-const OURS: [&str; 5] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "passfile"];
-
 impl Dsn {
     /// Reads a URL, or `key=value` pairs.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        let (rest, ours) = if is_url { split_url(text)? } else { split_pairs(text)? };
+        let (rest, ours) = if is_url { split::url(text)? } else { split::pairs(text)? };
         // The driver's error may quote what it could not read, and that may be the password.
         let mut config: tokio_postgres::Config = rest.parse().map_err(|_| {
             Error::config(
@@ -108,40 +108,21 @@ impl Dsn {
         format!("postgres://{hosts}/{}", self.config.get_dbname().unwrap_or(user))
     }
 
-    /// The driver's configuration, with a password from the file if it has none.
-    pub(crate) fn with_password(&self) -> tokio_postgres::Config {
+    /// The driver's configuration, with a password from the file if it has none; and why that file
+    /// is of no use, if it is not.
+    pub(crate) fn with_password(&self) -> (tokio_postgres::Config, Option<String>) {
         let mut config = self.config.clone();
-        if config.get_password().is_none()
-            && let Some(password) = self.password_from_file()
-        {
-            config.password(password);
+        if config.get_password().is_some() {
+            return (config, None);
         }
-        config
-    }
-
-    /// The first line that fits of `PGPASSFILE`, or of `~/.pgpass`: host, port, database, user,
-    /// password, each `*` for any.
-    fn password_from_file(&self) -> Option<String> {
-        let named =
-            self.passfile.clone().or_else(|| std::env::var_os("PGPASSFILE").map(Into::into));
-        let path =
-            named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass")))?;
-        let text = fs::read_to_string(path).ok()?;
-        let user = self.config.get_user().unwrap_or_default();
-        let database = self.config.get_dbname().unwrap_or(user);
-        let ports = self.config.get_ports();
-        let (host, port) = match self.config.get_hosts().first()? {
-            Host::Tcp(host) => (host.clone(), ports.first()),
-            #[cfg(unix)]
-            Host::Unix(_) => ("localhost".to_owned(), ports.first()),
-        };
-        let port = port.copied().unwrap_or(5432).to_string();
-        text.lines().find_map(|line| {
-            let fields = pass_fields(line)?;
-            let wanted = [host.as_str(), port.as_str(), database, user];
-            let fits = fields.iter().zip(wanted).all(|(field, of)| field == "*" || field == of);
-            fits.then(|| fields.get(4).cloned())?
-        })
+        match passfile::password(self.passfile.as_deref(), &config) {
+            Ok(Some(password)) => {
+                config.password(password);
+                (config, None)
+            }
+            Ok(None) => (config, None),
+            Err(useless) => (config, Some(useless)),
+        }
     }
 
     /// TLS as `sslmode` asks for it. The files are read anew each time.
@@ -205,82 +186,6 @@ impl Dsn {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let bad = |error| Error::config(format!("{}: {error}", path.display()));
     CertificateDer::pem_file_iter(path).map_err(bad)?.map(|cert| cert.map_err(bad)).collect()
-}
-
-/// A URL without the parameters that are read here, and those.
-fn split_url(text: &str) -> Result<(String, Vec<(String, String)>)> {
-    let Some((base, query)) = text.split_once('?') else {
-        return Ok((text.to_owned(), Vec::new()));
-    };
-    let (mut rest, mut ours) = (Vec::new(), Vec::new());
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if OURS.contains(&key) {
-            let value = percent_encoding::percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| Error::config(format!("`{key}` is not UTF-8")))?;
-            ours.push((key.to_owned(), value.into_owned()));
-        } else {
-            rest.push(pair);
-        }
-    }
-    let rest = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-    Ok((rest, ours))
-}
-
-/// The same of pairs: `key=value` or `key='va\'lue'`, with spaces in between.
-fn split_pairs(text: &str) -> Result<(String, Vec<(String, String)>)> {
-    let wrong = || Error::config("the database's address is a URL or pairs of `key=value`");
-    let (mut rest, mut ours) = (Vec::new(), Vec::new());
-    let mut chars = text.chars().peekable();
-    loop {
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        if chars.peek().is_none() {
-            break;
-        }
-        let mut key = String::new();
-        while let Some(c) = chars.next_if(|c| *c != '=' && !c.is_whitespace()) {
-            key.push(c);
-        }
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        chars.next_if_eq(&'=').ok_or_else(wrong)?;
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        let quoted = chars.next_if_eq(&'\'').is_some();
-        let mut value = String::new();
-        loop {
-            match chars.next() {
-                Some('\\') => value.push(chars.next().ok_or_else(wrong)?),
-                Some('\'') if quoted => break,
-                None if quoted => return Err(wrong()),
-                None => break,
-                Some(c) if !quoted && c.is_whitespace() => break,
-                Some(c) => value.push(c),
-            }
-        }
-        if OURS.contains(&key.as_str()) {
-            ours.push((key, value));
-        } else {
-            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
-            rest.push(format!("{key}='{value}'"));
-        }
-    }
-    Ok((rest.join(" "), ours))
-}
-
-/// The fields of a line of a password file: `\` takes the next character as it is.
-fn pass_fields(line: &str) -> Option<Vec<String>> {
-    if line.starts_with('#') {
-        return None;
-    }
-    let mut fields = vec![String::new()];
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            ':' if fields.len() < 5 => fields.push(String::new()),
-            '\\' => fields.last_mut()?.push(chars.next()?),
-            c => fields.last_mut()?.push(c),
-        }
-    }
-    (fields.len() == 5).then_some(fields)
 }
 
 /// Takes a certificate for whatever host, if it is signed as it should, where that is asked.

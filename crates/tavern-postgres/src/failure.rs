@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tavern_backend::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 /// What a failed statement means.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(crate) struct Failure {
     pub(crate) absent: bool,
     /// Somebody else was in the way: worth trying again at once.
     pub(crate) again: bool,
+    /// There is no room: nothing can be stored, but everything read.
+    pub(crate) full: bool,
     /// The backend was closed by this process.
     closed: bool,
     cause: Option<Arc<tokio_postgres::Error>>,
@@ -34,6 +36,7 @@ impl Failure {
             lasting: false,
             absent: false,
             again: false,
+            full: false,
             closed: false,
             cause: None,
         }
@@ -64,6 +67,11 @@ impl Failure {
         Self { reason: format!("{what}: {}", self.reason), ..self }
     }
 
+    /// The same, saying something else that may be why.
+    pub(crate) fn and(self, what: &str) -> Self {
+        Self { reason: format!("{}; {what}", self.reason), ..self }
+    }
+
     /// The same, after which the link is not what it should be.
     pub(crate) fn ends_link(self) -> Self {
         Self { link: true, ..self }
@@ -72,6 +80,11 @@ impl Failure {
     /// The database did not answer in time.
     pub(crate) fn silent() -> Self {
         Self::of_link("the database does not answer in time").in_doubt()
+    }
+
+    /// Whether a right is missing.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.cause.as_ref().is_some_and(|e| e.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
     }
 
     /// For what only looks: nothing was changed.
@@ -120,7 +133,13 @@ impl From<tokio_postgres::Error> for Failure {
                 sources(&error)
             ))
             .in_doubt(),
-            Some(said) => of_server(said.code(), said.message()),
+            Some(said) => {
+                let failure = of_server(said.code(), said.message());
+                // It was in the middle of something, and took the connection with it.
+                let ends = [Some(Severity::Fatal), Some(Severity::Panic)];
+                let ends = ends.contains(&said.parsed_severity());
+                if ends { failure.ends_link().in_doubt() } else { failure }
+            }
         };
         failure.cause = Some(Arc::new(error));
         failure
@@ -138,7 +157,10 @@ fn of_server(code: &SqlState, message: &str) -> Failure {
         _ if *code == SqlState::QUERY_CANCELED => {
             said("the database has cancelled a statement: is `statement_timeout` too short?")
         }
-        _ if *code == SqlState::DISK_FULL => said("the database's disk is full"),
+        _ if *code == SqlState::DISK_FULL => Failure {
+            full: true,
+            ..said("the database's disk is full; make room, publishing then goes on by itself")
+        },
         _ if *code == SqlState::OUT_OF_MEMORY => said("the database is out of memory"),
         _ if *code == SqlState::TOO_MANY_CONNECTIONS => {
             ends("the database takes no more connections (`max_connections`)")

@@ -33,7 +33,9 @@
 //! [`listen_url`](PostgresConfig::listen_url), which leads to the server itself. Without it everything
 //! works, but what other nodes publish comes with the poll. An address with several hosts finds the
 //! one that writes. `sslmode` is understood up to `verify-full`, with `sslrootcert`, `sslcert` and
-//! `sslkey`; a password that is not in the address comes from `passfile`, `PGPASSFILE` or `~/.pgpass`.
+//! `sslkey`; a password that is not in the address comes from `passfile`, `PGPASSFILE` or `~/.pgpass`,
+//! unless others may read that file. In an address `?` may be in a password as it is; `@` and `/` are
+//! percent-encoded.
 //!
 //! **Under stress.** Losing a connection loses no message: all four are made anew, and what was
 //! missed is read from the log. An append whose answer is lost has an unknown outcome; sent again under
@@ -41,11 +43,13 @@
 //! [`timeout`](PostgresConfig::timeout) counts as lost. A database that is read-only or a replica is
 //! not used: the node says so and waits. After a restart, a promotion or a restored backup the next
 //! append opens a new epoch; clients are told if they had seen what is lost. A `statement_timeout` or a
-//! full disk fails the append, not the link.
+//! full disk fails the append, not the link; while the disk is full the node is down, says so, and
+//! finds out by itself when there is room.
 //!
 //! **Rights.** The role that a node comes in as creates the schema, for which it needs `CREATE` on the
 //! database. With [`migrate`](PostgresConfig::migrate) off somebody else applies the statements of
-//! [`schema`], and the node's role needs no more than this:
+//! [`schema`], and the node's role needs no more than this; if it has less, opening fails with the
+//! statements that are missing:
 //!
 //! ```sql
 //! GRANT USAGE ON SCHEMA tavern TO node;
@@ -85,9 +89,11 @@ mod outbox;
 mod page;
 mod pattern;
 mod record;
+mod rights;
 mod schema;
 mod shared;
 mod sweep;
+mod vitals;
 
 pub use backend::PostgresBackend;
 pub use config::PostgresConfig;

@@ -8,12 +8,14 @@ use tavern_backend::Tasks;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::{Ending, Making, Wires, timed};
 use crate::dsn::Dsn;
 use crate::failure::Failure;
 use crate::follower::Inbound;
+use crate::rights;
 use crate::schema;
 use crate::shared::{Session, Shared};
 
@@ -36,7 +38,7 @@ pub(crate) struct Link {
 struct Up {
     session: Arc<Session>,
     /// Kept: what is listened to ends with it.
-    _listener: tokio_postgres::Client,
+    _listener: Client,
     _wires: Wires,
 }
 
@@ -70,7 +72,7 @@ impl Link {
                     up.session.ending.ended.notified().await;
                     let reason = up.session.ending.reason();
                     shared.session.send_replace(None);
-                    shared.health.set_down(reason.as_str());
+                    shared.health.link_is_down(reason.as_str());
                     tracing::warn!(reason, "the link to the database is lost");
                     drop(up);
                     // It fails only where the backend is closing.
@@ -87,7 +89,7 @@ impl Link {
                         return;
                     }
                     tracing::debug!(reason = %failure.reason, "the database cannot be used yet");
-                    shared.health.set_down(failure.reason.as_str());
+                    shared.health.link_is_down(failure.reason.as_str());
                 }
             }
             let wait = FIRST_WAIT.saturating_mul(1 << tries.min(10));
@@ -117,6 +119,18 @@ impl Link {
             making(&self.dsn).client(None),
             making(&self.listen).client(Some(Arc::clone(&shared.bell))),
         )?;
+        if shared.config.listen_url.is_some() {
+            let which =
+                "SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::int8,
+                extract(epoch FROM pg_postmaster_start_time())::text";
+            let ask = |client| timed(limit, Client::query_typed_one(client, which, &[]));
+            let (ours, heard) = tokio::try_join!(ask(&reader), ask(&listener))?;
+            let which = |row: &Row| (row.get::<_, i64>(0), row.get::<_, String>(1));
+            if which(&ours) != which(&heard) {
+                return Err(Failure::new("the address to listen at leads to another database"));
+            }
+        }
+        rights::check(&reader, shared).await?;
         schema::migrate(&reader, shared).await?;
         let id = shared.look_with(&reader).await?.view.id;
         // What is appended after this rings.
@@ -128,7 +142,7 @@ impl Link {
         let restored = Inbound::Restored(state, live, Arc::clone(&session));
         let _ = self.inbound.send(restored).await;
         shared.session.send_replace(Some(Arc::clone(&session)));
-        shared.health.set_up();
+        shared.health.link_is_up();
         Ok(Up { session, _listener: listener, _wires: wires })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tavern_backend::{Error, FilterSet, HealthCell, NodeId, Result};
+use tavern_backend::{Error, FilterSet, NodeId, Result};
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Client;
 
@@ -10,12 +10,13 @@ use crate::config::PostgresConfig;
 use crate::connect::Ending;
 use crate::failure::Failure;
 use crate::log::View;
+use crate::vitals::Vitals;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: PostgresConfig,
     pub(crate) node: NodeId,
-    pub(crate) health: HealthCell,
+    pub(crate) health: Vitals,
     /// What this node wants to hear. Held for a look or a change only.
     pub(crate) interest: RwLock<FilterSet>,
     /// The link as it is now; nothing while there is none.
@@ -57,7 +58,7 @@ impl Shared {
         Self {
             config,
             node,
-            health: HealthCell::down("not connected yet"),
+            health: Vitals::new(),
             interest: RwLock::default(),
             session: watch::Sender::new(None),
             bell: Arc::default(),

@@ -95,7 +95,11 @@ pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Bus> {
             available()
         )));
     };
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (place, query) = match scheme {
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => postgres::split(rest),
+        _ => rest.split_once('?').unwrap_or((rest, "")),
+    };
     match scheme {
         "memory" => memory::open(place, Query::parse(query)?, options),
         #[cfg(feature = "sqlite")]

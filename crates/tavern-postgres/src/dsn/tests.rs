@@ -33,6 +33,50 @@ fn a_secret_that_cannot_be_read_is_not_quoted() {
     }
 }
 
+/// As `libpq` has it: only `@` and `/` end the user and the password.
+#[test]
+fn a_question_mark_in_a_password() {
+    for (text, password) in [
+        ("postgres://u:p?w@h:1/db", "p?w"),
+        ("postgres://u:?@h:1/db?sslmode=require", "?"),
+        ("postgres://u:a?sslmode=b&c@h:1/db?application_name=x@y", "a?sslmode=b&c"),
+        ("postgres://u:a%3Fb@h:1/db?passfile=/a@b/c", "a?b"),
+    ] {
+        let dsn = Dsn::parse(text).unwrap();
+        assert_eq!(dsn.config.get_user(), Some("u"), "{text}");
+        assert_eq!(dsn.config.get_password(), Some(password.as_bytes()), "{text}");
+        assert_eq!(dsn.location(), "postgres://h:1/db", "{text}");
+    }
+    let dsn = Dsn::parse("postgres://u:?@h/db?sslmode=require&application_name=x@y").unwrap();
+    assert_eq!(dsn.verify, Verify::No);
+    assert_eq!(dsn.config.get_ssl_mode(), SslMode::Require);
+    assert_eq!(dsn.config.get_application_name(), Some("x@y"));
+    // Without a user, too.
+    let dsn = Dsn::parse("postgres://h/db?user=u&application_name=x@y&passfile=/a@b").unwrap();
+    assert_eq!(dsn.location(), "postgres://h:5432/db");
+    assert_eq!(dsn.config.get_application_name(), Some("x@y"));
+    assert_eq!(dsn.passfile.as_deref(), Some(Path::new("/a@b")));
+}
+
+/// It would end up in the host's or the database's name, which errors show.
+#[test]
+fn what_is_not_encoded_and_looks_like_something_else_is_refused_unseen() {
+    for text in [
+        "postgres://u:barley@barn@h/db",
+        "postgres://u:1@barley/barn@h/db",
+        "postgres://u:12/barley@h/db",
+        "postgres://h?password=bar@ley",
+        "postgres://h?user=u&password=bar:barley@h",
+        "postgres://u:12/barley?barn@h/db",
+    ] {
+        let error = Dsn::parse(text).unwrap_err().to_string();
+        assert!(error.contains("percent-encoded"), "{text}: {error}");
+        assert!(!error.contains("bar") && !error.contains("ley"), "{text}: {error}");
+        let config = format!("{:?}", crate::PostgresConfig::new(text));
+        assert!(!config.contains("bar") && !config.contains("ley"), "{text}: {config}");
+    }
+}
+
 #[test]
 fn modes() {
     let mode = |text: &str| {
@@ -58,8 +102,30 @@ fn the_password_file() {
         format!("postgres://{user}h/{database}?passfile={}", file.path().display())
     };
     let password =
-        |url: &str| Dsn::parse(url).unwrap().with_password().get_password().map(<[u8]>::to_vec);
+        |url: &str| Dsn::parse(url).unwrap().with_password().0.get_password().map(<[u8]>::to_vec);
     assert_eq!(password(&url("u@", "d:b")), Some(b"pa\\ss:word".to_vec()));
     assert_eq!(password(&url("u:own@", "d:b")), Some(b"own".to_vec()));
     assert_eq!(password(&url("u@", "other")), None);
+}
+
+#[test]
+fn a_password_file_that_is_of_no_use_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let useless = |file: &Path| {
+        let url = format!("postgres://u@h/d?passfile={}", file.display());
+        let (config, useless) = Dsn::parse(&url).unwrap().with_password();
+        assert_eq!(config.get_password(), None);
+        useless.unwrap()
+    };
+    let file = dir.path().join("pass");
+    assert!(useless(&file).contains("not used: No such file"), "{}", useless(&file));
+    assert!(useless(dir.path()).contains("it is not a file"));
+    std::fs::write(&file, "*:*:*:*:barley\n").unwrap();
+    for mode in [0o640, 0o604] {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let said = useless(&file);
+        assert!(said.contains("chmod 600") && said.contains("/pass"), "{said}");
+        assert!(!said.contains("barley"));
+    }
 }

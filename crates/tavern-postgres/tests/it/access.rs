@@ -1,14 +1,19 @@
 //! Getting in: TLS, passwords and where they come from; and what a node has to be allowed.
 
+mod environment;
+mod rights;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use tavern_backend::{Error, Published, ReadQuery};
 use tavern_testkit::engine::{PostgresAuth, PostgresOptions};
-use tavern_testkit::say::{Also, filters, id, lane, message};
+use tavern_testkit::say::{Also as _, filters, id, lane, message};
 use tavern_testkit::{Client, publish};
 
-use crate::stand::{Stand, keeping, until};
+use crate::stand::{Stand, keeping};
 
 /// Everything a node does, on two of them.
 async fn all_works(stand: &Stand) {
@@ -51,6 +56,11 @@ async fn refused(stand: &Stand) -> String {
     let error = stand.open().await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     format!("{} {:?}", whole(&error), stand.config())
+}
+
+fn write_pass_file(file: &Path, lines: &str, mode: u32) {
+    std::fs::write(file, lines).unwrap();
+    std::fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
 }
 
 async fn with_tls() -> Stand {
@@ -108,7 +118,7 @@ async fn a_password_is_shown_and_comes_from_a_file_as_well() {
     let lines = format!(
         "# ours\n127.0.0.1:{port}:other:*:no\n*:{port}:postgres:anna:p@ss\\:w/rd\n*:*:*:*:no\n"
     );
-    std::fs::write(&file, lines).unwrap();
+    write_pass_file(&file, &lines, 0o600);
     let by_file = |user: &str| {
         let url = stand.server.url(user, "postgres");
         stand.at(format!("{url}?passfile={}", file.display()))
@@ -123,68 +133,12 @@ async fn a_password_is_shown_and_comes_from_a_file_as_well() {
     }
     let said =
         refused(&stand.at(stand.server.url("anna", "postgres") + "?passfile=/no/such/file")).await;
-    assert!(said.contains("password"), "{said}");
-}
-
-/// As the documentation has them.
-const RIGHTS: [(&str, &str); 8] = [
-    ("schema_version", "SELECT"),
-    ("namespace", "SELECT, INSERT, UPDATE"),
-    ("lane", "SELECT, INSERT, UPDATE, DELETE"),
-    ("entry", "SELECT, INSERT, DELETE"),
-    ("sent", "SELECT, INSERT, UPDATE, DELETE"),
-    ("given", "SELECT, INSERT, UPDATE, DELETE"),
-    ("outbox", "SELECT, DELETE"),
-    ("live", "SELECT, INSERT, DELETE"),
-];
-
-/// The schema is the owner's; the node's role has the least rights, and needs each of them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_needs_few_rights_in_a_schema_of_somebody_else() {
-    let stand = Stand::start().await;
-    stand.server.create_role("owner", "").await.unwrap();
-    stand.server.create_role("node", "").await.unwrap();
-    stand.psql("GRANT CREATE ON DATABASE postgres TO owner").await;
-    let node = stand.at(stand.server.url("node", "postgres")).with(|c| c.migrate = false);
-    let error = node.open().await.unwrap_err();
-    assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
-    assert!(error.to_string().contains("schema()"), "{error}");
-    let migrating = node.with(|config| config.migrate = true);
-    let error = migrating.open().await.unwrap_err();
-    assert!(error.to_string().contains("permission denied"), "{error}");
-    let owner = stand.server.url("owner", "postgres");
-    stand.server.psql_at(&owner, &tavern_postgres::schema()).await.unwrap();
-    let said = refused(&node).await;
-    assert!(said.contains("permission denied for schema tavern"), "{said}");
-    let mut grants = "GRANT USAGE ON SCHEMA tavern TO node;".to_owned();
-    for (table, rights) in RIGHTS {
-        grants.push_str(&format!("GRANT {rights} ON tavern.{table} TO node;"));
-    }
-    stand.server.psql_at(&owner, &grants).await.unwrap();
-    all_works(&node).await;
-    // What sweeping needs, and new rules.
-    let few = node.with(|config| {
-        config.retention = Some(keeping(3));
-        config.apply_retention = true;
-    });
-    let bus = few.bus().await;
-    for n in 0..20 {
-        crate::stand::store(&bus, message("swept", n.to_string()).id(&n.to_string())).await;
-    }
-    // As if that were long ago.
-    stand.psql("UPDATE tavern.entry SET appended = appended - 3000000; UPDATE tavern.sent SET at = 0; UPDATE tavern.given SET at = 0").await;
-    crate::stand::store(&bus, message("other", "x")).await;
-    until("it is swept", || async {
-        stand.psql("SELECT count(*) FROM tavern.entry e JOIN tavern.lane l ON l.id = e.lane WHERE l.topic = 'swept'").await == "3"
-            && stand.psql("SELECT count(*) FROM tavern.given").await != "20"
-    })
-    .await;
-    bus.close().await.unwrap();
-    // The role can do no more than that.
-    for statement in
-        ["DROP TABLE tavern.entry", "UPDATE tavern.entry SET seq = 1", "CREATE TABLE tavern.x ()"]
-    {
-        let url = stand.server.url("node", "postgres");
-        stand.server.psql_at(&url, statement).await.unwrap_err();
-    }
+    assert!(said.contains("password missing") && said.contains("/no/such/file"), "{said}");
+    write_pass_file(&file, &lines, 0o640);
+    let said = refused(&by_file("anna")).await;
+    assert!(said.contains("chmod 600") && said.contains("/pass is not used"), "{said}");
+    // What is in the URL needs no file.
+    let url = stand.server.url("anna:p%40ss%3Aw%2Frd", "postgres");
+    let both = stand.at(format!("{url}?passfile={}", file.display()));
+    both.bus().await.close().await.unwrap();
 }

@@ -39,6 +39,17 @@ const DRIVERS: &[&str] = &[
 const OURS: &str = "namespace, max_payload, listen, migrate, dedup_window, lane_memory, timeout, \
      poll_interval, outbox_interval";
 
+/// The place and the query: as everywhere with Postgres, `?` may be in a password as it is.
+pub(super) fn split(rest: &str) -> (&str, &str) {
+    let host = rest.strip_prefix("//").unwrap_or(rest);
+    let host = host.split_once('/').map_or(host, |(host, _)| host);
+    let user = host.find('@').map_or(0, |at| rest.len().min(at + 2));
+    match rest.get(user..).and_then(|behind| behind.find('?')) {
+        Some(at) => (&rest[..user + at], &rest[user + at + 1..]),
+        None => (rest, ""),
+    }
+}
+
 pub(super) async fn open(place: &str, query: Query, options: ConnectOptions) -> Result<Bus> {
     let config = config(place, query)?
         .with_retention(options.retention)

@@ -1,6 +1,7 @@
 //! `postgres://`, on servers that ask who it is.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use tavern::backend::{Error, Published};
 use tavern::{Broker, Delivery, connect};
@@ -62,10 +63,12 @@ async fn a_password_opens_the_door_wherever_it_stands() {
     let encoded = "hunter2%40%3A%2F%3F";
     works(&format!("postgres://ann:{encoded}@127.0.0.1:{port}/shop")).await;
     works(&format!("postgresql://ann@127.0.0.1:{port}/shop?password={encoded}")).await;
+    works(&format!("postgres://ann:hunter2%40%3A%2F?@127.0.0.1:{port}/shop?namespace=x")).await;
 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pass word");
     fs::write(&file, format!("127.0.0.1:{port}:shop:ann:hunter2@\\:/?\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let passfile = file.display().to_string().replace(' ', "%20");
     works(&format!("postgres://ann@127.0.0.1:{port}/shop?passfile={passfile}")).await;
 

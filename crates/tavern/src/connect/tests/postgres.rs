@@ -8,7 +8,7 @@ use super::*;
 
 fn config(url: &str) -> Result<PostgresConfig> {
     let (_, rest) = url.split_once(':').unwrap();
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (place, query) = crate::connect::postgres::split(rest);
     crate::connect::postgres::config(place, Query::parse(query)?)
 }
 
@@ -20,6 +20,10 @@ fn the_place_is_passed_on_as_it_stands() {
         ("postgres://a,b:7/db?", "postgres://a,b:7/db"),
         ("postgres://%2Frun%2Fpg/db", "postgres://%2Frun%2Fpg/db"),
         ("postgres:///db?host=/run/pg&namespace=x", "postgres:///db?host=%2Frun%2Fpg"),
+        ("postgres://ann:p?w@h/db?namespace=x", "postgres://ann:p?w@h/db"),
+        ("postgres://ann:p?@h?passfile=/a@b", "postgres://ann:p?@h?passfile=%2Fa%40b"),
+        ("postgres://h/db?application_name=a@b", "postgres://h/db?application_name=a%40b"),
+        ("postgres://h?namespace=x", "postgres://h"),
     ] {
         assert_eq!(config(url).unwrap().url, passed, "{url}");
     }
