@@ -44,7 +44,8 @@
 //! not used: the node says so and waits. After a restart, a promotion or a restored backup the next
 //! append opens a new epoch; clients are told if they had seen what is lost. A `statement_timeout` or a
 //! full disk fails the append, not the link; while the disk is full the node is down, says so, and
-//! finds out by itself when there is room.
+//! finds out by itself when there is room. Ages and TTLs count on the server's clock: if that jumps
+//! ahead, everything is older at once; if it jumps back, the log's stands still until it has caught up.
 //!
 //! **Rights.** The role that a node comes in as creates the schema, for which it needs `CREATE` on the
 //! database. With [`migrate`](PostgresConfig::migrate) off somebody else applies the statements of

@@ -3,8 +3,11 @@
 
 mod access;
 mod bloat;
+mod clock;
 mod conformance;
+mod disk;
 mod faults;
+mod held;
 mod kit;
 mod migrating;
 mod pooled;

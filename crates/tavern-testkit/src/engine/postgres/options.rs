@@ -40,6 +40,8 @@ pub struct PostgresOptions {
     pub settings: Vec<(String, String)>,
     /// Lines of `pg_hba.conf`, before those of [`auth`](Self::auth).
     pub hba: Vec<String>,
+    /// What its processes have in their environment, besides that of the test.
+    pub environment: Vec<(String, String)>,
 }
 
 impl PostgresOptions {
@@ -82,6 +84,14 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_hba(mut self, line: impl Into<String>) -> Self {
         self.hba.push(line.into());
+        self
+    }
+
+    /// Sets a variable of its processes' environment, such as a preloaded library that tells them
+    /// another time.
+    #[must_use]
+    pub fn with_environment(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 }

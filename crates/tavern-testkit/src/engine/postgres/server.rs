@@ -89,7 +89,7 @@ impl PostgresServer {
             Some(primary) => replica::copy(&programs, primary, path, owner)?,
         }
         configure(&options, path, port.get(), primary)?;
-        let daemon = Mutex::new(Arc::new(run(&programs, path, owner)?));
+        let daemon = Mutex::new(Arc::new(run(&programs, path, owner, &options)?));
         Ok(Self { daemon, programs, owner, options, port, dir })
     }
 
@@ -97,7 +97,7 @@ impl PostgresServer {
         if self.is_running() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the engine is running"));
         }
-        let daemon = Arc::new(run(&self.programs, self.dir(), self.owner)?);
+        let daemon = Arc::new(run(&self.programs, self.dir(), self.owner, &self.options)?);
         *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = daemon;
         Ok(())
     }
@@ -179,9 +179,15 @@ pub(super) fn configure(
     fs::write(data.join("pg_hba.conf"), config::hba(options))
 }
 
-fn run(programs: &Programs, dir: &Path, owner: Owner) -> io::Result<Daemon> {
+fn run(
+    programs: &Programs,
+    dir: &Path,
+    owner: Owner,
+    options: &PostgresOptions,
+) -> io::Result<Daemon> {
     let mut command = guarded::command(&programs.get("postgres")?, "QUIT")?;
     owner.dress(&mut command);
+    command.envs(options.environment.iter().map(|(name, value)| (name, value)));
     command.arg("-D").arg(dir.join(DATA)).current_dir(dir);
     guarded::spawn(command, dir.join("server.log"))
 }
