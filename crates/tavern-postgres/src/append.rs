@@ -1,6 +1,7 @@
 //! One call of the append function: many callers' batches, in order, and their answers.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use tavern_backend::{Append, Epoch, Lane, Position, Publication, Published, Rejection, wire};
 use tokio::time::Instant;
@@ -59,7 +60,8 @@ impl Batch {
         }
     }
 
-    /// Makes the call, in a transaction of its own: the three statements go out together.
+    /// Makes the call, in a transaction of its own: that of the one statement, unless such a
+    /// transaction would be of another isolation level.
     pub(crate) async fn send(
         &self,
         shared: &Shared,
@@ -123,6 +125,14 @@ impl Batch {
         ];
         let writer = &session.writer;
         let calls = async {
+            if !session.explicit.load(Ordering::Relaxed) {
+                let row = writer.query_typed_one(APPEND, &values).await?;
+                if row.get::<_, &str>(0) != "isolation" {
+                    return Ok(row);
+                }
+                session.explicit.store(true, Ordering::Relaxed);
+            }
+            // The three go out together.
             let (begun, called, done) = futures_util::future::join3(
                 writer.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
                 writer.query_typed_one(APPEND, &values),

@@ -20,19 +20,11 @@ use crate::record::{Read, read};
 use crate::shared::{Session, Shared};
 
 /// Entries of one page.
-const PAGE: i64 = 1000;
+const PAGE: i32 = 1000;
 
-/// Entries in the order of the log, with the epoch it has now.
-const ENTRIES: &str = "
-SELECT n.log, n.epoch, e.seq, e.appended, e.record
-FROM tavern.namespace n LEFT JOIN LATERAL (
-    SELECT x.seq, x.appended, x.record FROM tavern.entry x
-    WHERE x.namespace = n.id AND x.seq > $2 ORDER BY x.seq LIMIT $3
-) e ON true
-WHERE n.id = $1 ORDER BY e.seq";
-
-const LIVE: &str = "SELECT number, record FROM tavern.live
-    WHERE namespace = $1 AND number > $2 ORDER BY number LIMIT $3";
+/// What the log is, entries in its order, live messages in theirs.
+const FOLLOW: &str = "SELECT kind, seq, appended, record, log, epoch
+    FROM tavern.follow($1, $2, $3, $4)";
 
 /// Something that happened to the link.
 #[derive(Debug)]
@@ -164,50 +156,43 @@ impl Following {
     async fn step(&mut self, shared: &Shared) -> Result<(Vec<FeedEvent>, bool), Failure> {
         let client = &self.session.follower;
         let after = signed(self.at.seq);
-        let entries: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&self.id, Type::INT4), (&after, Type::INT8), (&PAGE, Type::INT8)];
-        let live: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&self.id, Type::INT4), (&self.live, Type::INT8), (&PAGE, Type::INT8)];
-        let both = async {
-            let (entries, live) = futures_util::future::join(
-                client.query_typed(ENTRIES, &entries),
-                client.query_typed(LIVE, &live),
-            )
-            .await;
-            Ok((entries?, live?))
-        };
-        let (entries, live) = timed(shared.config.timeout, both).await?;
-        let first =
-            entries.first().ok_or_else(|| Failure::of_link("the log is another one now"))?;
-        if first.get::<_, &str>(0) != self.log {
+        let values: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&self.id, Type::INT4),
+            (&after, Type::INT8),
+            (&self.live, Type::INT8),
+            (&PAGE, Type::INT4),
+        ];
+        let rows = timed(shared.config.timeout, client.query_typed(FOLLOW, &values)).await?;
+        let (first, rows) =
+            rows.split_first().ok_or_else(|| Failure::of_link("the log is another one now"))?;
+        if first.get::<_, &str>(4) != self.log {
             return Err(Failure::of_link("the log is another one now"));
         }
-        let epoch: Epoch = crate::log::parse_epoch(first.get(1))?;
+        let epoch: Epoch = crate::log::parse_epoch(first.get(5))?;
         if epoch != self.at.epoch && self.enter(shared, epoch).await? {
             return Ok((Vec::new(), true));
         }
-        let mut events = Vec::with_capacity(entries.len() + live.len());
-        let mut count = 0_i64;
-        for row in &entries {
-            let Some(seq) = row.get::<_, Option<i64>>(2).map(unsigned) else { continue };
-            count += 1;
-            let at = Position::new(epoch, seq);
-            self.at = at;
-            let record: &[u8] = row.get(4);
-            push(shared, &mut events, at, LogTime::from_millis(row.get(3)), record);
-        }
         self.at.epoch = epoch;
-        let more = count == PAGE || i64::try_from(live.len()).is_ok_and(|n| n == PAGE);
-        for row in live {
-            self.live = row.get(0);
-            let record: &[u8] = row.get(1);
+        let mut events = Vec::with_capacity(rows.len());
+        let (mut entries, mut live) = (0, 0);
+        for row in rows {
+            let record: &[u8] = row.get(3);
+            if row.get::<_, &str>(0) == "e" {
+                entries += 1;
+                self.at.seq = unsigned(row.get(1));
+                let appended = LogTime::from_millis(row.get(2));
+                push(shared, &mut events, self.at, appended, record);
+                continue;
+            }
+            live += 1;
+            self.live = row.get(1);
             let Ok(record) = wire::decode(record.to_vec().into()) else { continue };
             let (origin, envelope) = (record.origin, record.envelope);
             if origin.node != shared.node && shared.wants(&envelope.topic) {
                 events.push(FeedEvent::Live(LiveMessage { origin, envelope }));
             }
         }
-        Ok((events, more))
+        Ok((events, entries == PAGE || live == PAGE))
     }
 
     /// Goes on in another epoch. Returns whether that begins below where this one was.

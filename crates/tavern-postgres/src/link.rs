@@ -138,7 +138,7 @@ impl Link {
         let newest = "SELECT coalesce(max(number), 0) FROM tavern.live WHERE namespace = $1";
         let live = timed(limit, reader.query_typed_one(newest, &[(&id, Type::INT4)])).await?.get(0);
         let state = shared.look_with(&reader).await?;
-        let session = Arc::new(Session { writer, reader, follower, ending });
+        let session = Arc::new(Session::new(writer, reader, follower, ending));
         let restored = Inbound::Restored(state, live, Arc::clone(&session));
         let _ = self.inbound.send(restored).await;
         shared.session.send_replace(Some(Arc::clone(&session)));

@@ -1,11 +1,11 @@
-//! Reads the log: one call, one moment.
+//! Reads the log: one call, one moment, held against the rules that the log has in it.
 
 use tavern_backend::{Floor, Lane, LogTime, MessageId, Page, Position, ReadQuery, Scope, Topic};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::connect::timed;
 use crate::failure::Failure;
-use crate::log::{parse_epoch, strange};
+use crate::log::{View, parse_epoch, strange};
 use crate::number::{signed, unsigned};
 use crate::pattern::pattern;
 use crate::record::{Read, read as read_record};
@@ -19,14 +19,29 @@ const FLOORS: i32 = 4096;
 const BYTES: i64 = 8 << 20;
 
 const PAGE: &str = "SELECT kind, seq, appended, topic, scope, record
-    FROM tavern.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    FROM tavern.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 const FIND: &str = "SELECT g.seq FROM tavern.given g JOIN tavern.lane l ON l.id = g.lane
     WHERE l.namespace = $1 AND l.topic = $2 AND l.scope = $3 AND g.id = $4";
 
 pub(crate) async fn read(shared: &Shared, session: &Session, query: &ReadQuery) -> Result<Page> {
-    // The rules are the log's of just now; what is read is held against them.
+    let view = shared.known(session).await?;
+    if let Some(page) = read_by(shared, session, query, &view).await? {
+        return Ok(page);
+    }
+    // Another log, other rules; or a database that must not be asked, which is said here.
     let view = shared.look(session).await?.view;
+    let page = read_by(shared, session, query, &view).await?;
+    page.ok_or_else(|| Failure::new("the log is another one now"))
+}
+
+/// What the log says, held against these rules; nothing if it has others.
+async fn read_by(
+    shared: &Shared,
+    session: &Session,
+    query: &ReadQuery,
+    view: &View,
+) -> Result<Option<Page>> {
     let (topics, patterns) = match &query.filters {
         None => (None, None),
         Some(filters) => {
@@ -36,7 +51,7 @@ pub(crate) async fn read(shared: &Shared, session: &Session, query: &ReadQuery) 
         }
     };
     let limit = i32::try_from(query.limit.max(1)).unwrap_or(i32::MAX);
-    let values: [(&(dyn ToSql + Sync), Type); 11] = [
+    let values: [(&(dyn ToSql + Sync), Type); 13] = [
         (&view.id, Type::INT4),
         (&signed(query.after), Type::INT8),
         (&signed(query.to), Type::INT8),
@@ -48,11 +63,13 @@ pub(crate) async fn read(shared: &Shared, session: &Session, query: &ReadQuery) 
         (&view.rules.patterns, Type::TEXT_ARRAY),
         (&view.rules.keeps, Type::INT4_ARRAY),
         (&view.rules.ages, Type::INT8_ARRAY),
+        (&view.log, Type::TEXT),
+        (&view.version, Type::INT8),
     ];
     let rows = timed(shared.config.timeout, session.reader.query_typed(PAGE, &values)).await;
     let rows = rows.inspect_err(|failure| session.notice(failure))?;
     let mut rows = rows.iter();
-    let head = rows.next().ok_or_else(|| Failure::new("the log is another one now"))?;
+    let Some(head) = rows.next() else { return Ok(None) };
     let (epoch, last) = (parse_epoch(head.get(4))?, unsigned(head.get(1)));
     let mut page = Page {
         epoch,
@@ -94,7 +111,7 @@ pub(crate) async fn read(shared: &Shared, session: &Session, query: &ReadQuery) 
     if count >= limit || bytes >= BYTES {
         page.to = reached;
     }
-    Ok(page)
+    Ok(Some(page))
 }
 
 fn lane(topic: &str, scope: &str) -> Option<Lane> {

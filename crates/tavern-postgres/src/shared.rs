@@ -1,5 +1,6 @@
 //! What the parts of a backend have in common.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tavern_backend::{Error, FilterSet, NodeId, Result};
@@ -36,6 +37,9 @@ pub(crate) struct Session {
     /// Follows the log, in single statements.
     pub(crate) follower: Client,
     pub(crate) ending: Arc<Ending>,
+    /// The database's transactions are of another isolation level than READ COMMITTED, unless they
+    /// say which they want.
+    pub(crate) explicit: AtomicBool,
 }
 
 impl std::fmt::Debug for Session {
@@ -45,6 +49,15 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
+    pub(crate) fn new(
+        writer: Client,
+        reader: Client,
+        follower: Client,
+        ending: Arc<Ending>,
+    ) -> Self {
+        Self { writer, reader, follower, ending, explicit: AtomicBool::new(false) }
+    }
+
     /// Looks at a failure: one of the link ends the session.
     pub(crate) fn notice(&self, failure: &Failure) {
         if failure.link {

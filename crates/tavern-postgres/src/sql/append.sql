@@ -1,10 +1,25 @@
+-- As in the first layout, but planned once in a session instead of at each call: both are on the way
+-- of every message.
+CREATE OR REPLACE FUNCTION tavern.now_ms() RETURNS int8 LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog
+    AS $$ BEGIN RETURN (extract(epoch FROM clock_timestamp()) * 1000)::int8; END $$;
+
+CREATE OR REPLACE FUNCTION tavern.incarnation() RETURNS text LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog
+    AS $$ BEGIN
+        RETURN (SELECT system_identifier FROM pg_control_system())
+            || '-' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+            || '-' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8;
+    END $$;
+
 -- Appends a batch as a whole or not at all. Called in a transaction of its own at READ COMMITTED:
 -- every statement after the lock sees what the one who had it before has committed.
 --
 -- Lanes come once each; a message names its lane by number, from 1. A message without a key (node
 -- NULL) comes from the outbox, under its number there, and counts only if it is still there.
 --
--- word: ok, stale, absent. outcomes: a letter a message: (s)tored, (d)uplicate, (c)onflict, (l)ive,
+-- word: ok, stale, absent; isolation, where the transaction is of another level, so that nothing was
+-- done. outcomes: a letter a message: (s)tored, (d)uplicate, (c)onflict, (l)ive,
 -- (g)one from the outbox. What is stored got the next seq from `first` on; `others` has the seqs of
 -- duplicates and conflicts, in order.
 CREATE OR REPLACE FUNCTION tavern.append(
@@ -14,11 +29,16 @@ CREATE OR REPLACE FUNCTION tavern.append(
     m_lane int4[], m_node int8[], m_counter int8[], m_id text[], m_print text[],
     m_record bytea[], m_outbox int8[], careful boolean,
     OUT word text, OUT epoch text, OUT first int8, OUT outcomes text, OUT others int8[]
-) LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+) LANGUAGE plpgsql VOLATILE
+-- Planning a batch anew takes longer than storing it, and the plan is always to look up by key.
+SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 <<body>>
 DECLARE
-    ns tavern.namespace;
+    ns_log text;
+    ns_rules int8;
+    ns_epoch text;
+    ns_incarnation text;
     head int8;
     clock int8;
     moved boolean;
@@ -27,7 +47,10 @@ DECLARE
     lost int8;
     lanes int4[];
     n int4 := coalesce(array_length(m_lane, 1), 0);
+    single boolean;
+    all_there boolean;
     stored int4[];
+    added int4 := 0;
     special boolean;
     letter text;
     at int8;
@@ -43,51 +66,77 @@ DECLARE
     oldest int4;
     new_forks text;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        word := 'isolation';
+        RETURN;
+    END IF;
     PERFORM pg_advisory_xact_lock(1952545398, a_namespace);
-    SELECT * INTO ns FROM tavern.namespace WHERE id = a_namespace;
+    SELECT n.log, n.rules, n.epoch, n.forks, n.incarnation, e.seq, e.appended
+        INTO ns_log, ns_rules, ns_epoch, new_forks, ns_incarnation, head, clock
+        FROM tavern.namespace n LEFT JOIN LATERAL (
+            SELECT x.seq, x.appended FROM tavern.entry x
+            WHERE x.namespace = a_namespace ORDER BY x.seq DESC LIMIT 1
+        ) e ON true
+        WHERE n.id = a_namespace;
     IF NOT FOUND THEN word := 'absent'; RETURN; END IF;
-    IF ns.log <> a_log OR ns.rules <> a_rules THEN word := 'stale'; RETURN; END IF;
-    epoch := ns.epoch;
-    new_forks := ns.forks;
-
-    SELECT e.seq, e.appended INTO head, clock FROM tavern.entry e
-        WHERE e.namespace = a_namespace ORDER BY e.seq DESC LIMIT 1;
+    IF ns_log <> a_log OR ns_rules <> a_rules THEN word := 'stale'; RETURN; END IF;
+    epoch := ns_epoch;
     head := coalesce(head, 0);
-    clock := greatest(tavern.now_ms(), coalesce(clock, 0));
-    moved := ns.incarnation <> tavern.incarnation();
+    clock := greatest((extract(epoch FROM clock_timestamp()) * 1000)::int8, coalesce(clock, 0));
+    -- `tavern.incarnation()` without the system's identifier, which is read from a file: no two
+    -- systems start in the same microsecond.
+    moved := split_part(ns_incarnation, '-', 2)
+            <> substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+        OR split_part(ns_incarnation, '-', 3)
+            <> ((extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8)::text;
 
+    -- One message that comes alone is what somebody waits for: it goes without the machinery of sets,
+    -- which takes most of its time.
+    single := n = 1 AND array_length(topics, 1) = 1;
     -- The lanes' ids; new ones are made.
-    IF array_length(topics, 1) > 0 THEN
+    FOR i IN 1 .. CASE WHEN array_length(topics, 1) > 0 THEN 2 ELSE 0 END LOOP
+        IF single THEN
+            lanes := ARRAY[(SELECT x.id FROM tavern.lane x
+                WHERE x.namespace = a_namespace AND x.topic = topics[1] AND x.scope = scopes[1])];
+            all_there := keeps[1] = 0 OR lanes[1] IS NOT NULL;
+        ELSE
+            SELECT array_agg(t.id ORDER BY t.number), bool_and(t.keep = 0 OR t.id IS NOT NULL)
+                INTO lanes, all_there
+                FROM (
+                    SELECT t.number, t.keep, (SELECT x.id FROM tavern.lane x
+                        WHERE x.namespace = a_namespace AND x.topic = t.topic AND x.scope = t.scope) AS id
+                    FROM unnest(topics, scopes, keeps) WITH ORDINALITY AS t(topic, scope, keep, number)
+                ) t;
+        END IF;
+        EXIT WHEN all_there;
         INSERT INTO tavern.lane (namespace, topic, scope)
             SELECT a_namespace, t.topic, t.scope
-            FROM unnest(topics, scopes, keeps) AS t(topic, scope, keep)
-            WHERE t.keep > 0 AND NOT EXISTS (
-                SELECT FROM tavern.lane x
-                WHERE x.namespace = a_namespace AND x.topic = t.topic AND x.scope = t.scope)
+            FROM unnest(topics, scopes, keeps) WITH ORDINALITY AS t(topic, scope, keep, number)
+            WHERE t.keep > 0 AND lanes[t.number] IS NULL
             ON CONFLICT DO NOTHING;
-        SELECT array_agg(x.id ORDER BY t.number) INTO lanes
-            FROM unnest(topics, scopes) WITH ORDINALITY AS t(topic, scope, number)
-            LEFT JOIN tavern.lane x
-                ON x.namespace = a_namespace AND x.topic = t.topic AND x.scope = t.scope;
-    END IF;
+    END LOOP;
 
     -- Whether any of the keys may be known.
-    SELECT EXISTS (
-        SELECT FROM (
-            SELECT k.node, min(k.counter) AS lowest
-            FROM unnest(m_node, m_counter) AS k(node, counter)
-            WHERE k.node IS NOT NULL GROUP BY k.node
-        ) k
-        WHERE EXISTS (SELECT FROM tavern.sent s
-            WHERE s.namespace = a_namespace AND s.node = k.node AND s.last >= k.lowest)
-    ) INTO keys_known;
+    IF single THEN
+        keys_known := coalesce(m_counter[1] <= (SELECT s.last FROM tavern.sent s
+            WHERE s.namespace = a_namespace AND s.node = m_node[1] ORDER BY s.last DESC LIMIT 1), false);
+    ELSE
+        SELECT EXISTS (
+            SELECT FROM (
+                SELECT k.node, min(k.counter) AS lowest
+                FROM unnest(m_node, m_counter) AS k(node, counter)
+                WHERE k.node IS NOT NULL GROUP BY k.node
+            ) k
+            WHERE k.lowest <= (SELECT s.last FROM tavern.sent s
+                WHERE s.namespace = a_namespace AND s.node = k.node ORDER BY s.last DESC LIMIT 1)
+        ) INTO keys_known;
+    END IF;
     special := careful OR keys_known OR 0 = ANY (keeps)
-        OR EXISTS (SELECT FROM unnest(m_id) AS x(id) WHERE x.id IS NOT NULL)
-        OR EXISTS (SELECT FROM unnest(m_outbox) AS x(number) WHERE x.number IS NOT NULL);
+        OR array_remove(m_id, NULL) <> '{}' OR array_remove(m_outbox, NULL) <> '{}';
 
     others := '{}';
     IF NOT special THEN
-        stored := ARRAY(SELECT generate_series(1, n));
+        added := n;
         outcomes := repeat('s', n);
     ELSE
         -- From the outbox it is taken here, once and for all.
@@ -158,25 +207,35 @@ BEGIN
             END IF;
             outcomes := outcomes || letter;
         END LOOP;
+        added := coalesce(array_length(stored, 1), 0);
     END IF;
 
     first := head + 1;
-    IF array_length(stored, 1) > 0 THEN
+    IF added > 0 THEN
         lost := head;
-        IF known_epoch = ns.epoch AND known_seq > head THEN
+        IF known_epoch = ns_epoch AND known_seq > head THEN
             -- Somebody has seen entries of this epoch that are not here.
             lost := known_seq;
             forked := true;
         END IF;
         IF moved OR forked THEN
             forked := true;
-            new_forks := ns.epoch || ':' || head || ':' || lost || ';' || new_forks;
+            new_forks := ns_epoch || ':' || head || ':' || lost || ';' || new_forks;
             epoch := a_fresh;
         END IF;
-        INSERT INTO tavern.entry (namespace, seq, lane, appended, record)
-            SELECT a_namespace, head + s.number, lanes[m_lane[s.i]], clock, m_record[s.i]
-            FROM unnest(stored) WITH ORDINALITY AS s(i, number);
-        IF NOT special THEN
+        IF special THEN
+            INSERT INTO tavern.entry (namespace, seq, lane, appended, record)
+                SELECT a_namespace, head + s.number, lanes[m_lane[s.i]], clock, m_record[s.i]
+                FROM unnest(stored) WITH ORDINALITY AS s(i, number);
+        ELSIF single THEN
+            INSERT INTO tavern.entry (namespace, seq, lane, appended, record)
+                VALUES (a_namespace, head + 1, lanes[1], clock, m_record[1]);
+            INSERT INTO tavern.sent (namespace, node, first, last, seq, at)
+                VALUES (a_namespace, m_node[1], m_counter[1], m_counter[1], head + 1, clock);
+        ELSE
+            INSERT INTO tavern.entry (namespace, seq, lane, appended, record)
+                SELECT a_namespace, head + m.number, lanes[m.lane], clock, m.record
+                FROM unnest(m_lane, m_record) WITH ORDINALITY AS m(lane, record, number);
             -- Runs of counters that rise by one.
             INSERT INTO tavern.sent (namespace, node, first, last, seq, at)
                 SELECT a_namespace, r.node, min(r.counter), max(r.counter), head + min(r.number), clock
@@ -215,7 +274,7 @@ BEGIN
                 incarnation = CASE WHEN forked THEN tavern.incarnation() ELSE x.incarnation END
             WHERE x.id = a_namespace;
     END IF;
-    IF array_length(stored, 1) > 0 OR position('l' IN outcomes) > 0 THEN
+    IF added > 0 OR position('l' IN outcomes) > 0 THEN
         PERFORM pg_notify('tavern_' || a_namespace, '');
     END IF;
     word := 'ok';

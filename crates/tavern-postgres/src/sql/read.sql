@@ -13,9 +13,11 @@ $$;
 -- filters come as regular expressions; the first rule that matches a topic decides.
 --
 -- kind: (h)ead: seq, the horizon, log, epoch; (e)ntry; (f)loor: its seq; (x): there are more floors.
+-- No row at all: the caller knows another log, or other rules, or the database does not write.
 CREATE OR REPLACE FUNCTION tavern.page(
     p_namespace int4, p_after int8, p_to int8, p_limit int4, p_bytes int8, p_floors int4,
-    p_topics text[], p_patterns text[], r_patterns text[], r_keeps int4[], r_ages int8[]
+    p_topics text[], p_patterns text[], r_patterns text[], r_keeps int4[], r_ages int8[],
+    r_log text, r_version int8
 ) RETURNS TABLE (kind text, seq int8, appended int8, topic text, scope text, record bytea)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 #variable_conflict use_column
@@ -34,7 +36,10 @@ DECLARE
     everything boolean := p_topics IS NULL;
 BEGIN
     SELECT * INTO ns FROM tavern.namespace n WHERE n.id = p_namespace;
-    IF NOT FOUND THEN RETURN; END IF;
+    IF NOT FOUND OR ns.log <> r_log OR ns.rules <> r_version
+        OR current_setting('transaction_read_only')::bool THEN
+        RETURN;
+    END IF;
     SELECT e.seq, e.appended INTO head, clock FROM tavern.entry e
         WHERE e.namespace = p_namespace ORDER BY e.seq DESC LIMIT 1;
     head := coalesce(head, 0);
@@ -82,4 +87,23 @@ BEGIN
         END IF;
         RETURN QUERY SELECT 'f', r.floor, NULL::int8, r.topic, r.scope, NULL::bytea;
     END LOOP;
+END $$;
+
+-- What is new of entries and live messages, in the order of the log, of one moment. A function, so
+-- that a session plans it once.
+--
+-- kind: (h)ead, always: log, epoch; (e)ntry; (l)ive message: its number.
+CREATE OR REPLACE FUNCTION tavern.follow(f_namespace int4, f_after int8, f_live int8, f_limit int4)
+RETURNS TABLE (kind text, seq int8, appended int8, record bytea, log text, epoch text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT 'h', NULL::int8, NULL::int8, NULL::bytea, n.log, n.epoch
+        FROM tavern.namespace n WHERE n.id = f_namespace;
+    RETURN QUERY SELECT 'e', e.seq, e.appended, e.record, NULL::text, NULL::text
+        FROM tavern.entry e WHERE e.namespace = f_namespace AND e.seq > f_after
+        ORDER BY e.seq LIMIT f_limit;
+    RETURN QUERY SELECT 'l', v.number, NULL::int8, v.record, NULL::text, NULL::text
+        FROM tavern.live v WHERE v.namespace = f_namespace AND v.number > f_live
+        ORDER BY v.number LIMIT f_limit;
 END $$;

@@ -20,8 +20,8 @@ async fn ten_nodes_open_at_once_on_an_empty_database() {
     for node in nodes {
         node.close().await.unwrap();
     }
-    let versions = stand.psql("SELECT version, functions FROM tavern.schema_version").await;
-    assert_eq!(versions, "1|1");
+    let versions = stand.psql("SELECT version, functions > 0 FROM tavern.schema_version").await;
+    assert_eq!(versions, "1|t");
 }
 
 #[tokio::test]
@@ -39,8 +39,8 @@ async fn a_newer_schema_is_a_lasting_error_that_names_it() {
     stand.psql("DROP FUNCTION tavern.cut").await;
     stand.psql(&tavern_postgres::schema()).await;
     assert_eq!(stand.psql("SELECT count(*) FROM pg_proc WHERE proname = 'cut'").await, "0");
-    let versions = "SELECT version, functions FROM tavern.schema_version ORDER BY 1";
-    assert_eq!(stand.psql(versions).await, "1|1\n7|9");
+    let versions = "SELECT version, functions = 9 FROM tavern.schema_version ORDER BY 1";
+    assert_eq!(stand.psql(versions).await, "1|f\n7|t");
 }
 
 /// Those of an older release; by a node, and by who applies the statements.
@@ -51,11 +51,9 @@ async fn older_functions_are_replaced() {
     store(&bus, message("t", "1")).await;
     bus.close().await.unwrap();
     let older = "
-        CREATE OR REPLACE FUNCTION tavern.page(
-            p_namespace int4, p_after int8, p_to int8, p_limit int4, p_bytes int8, p_floors int4,
-            p_topics text[], p_patterns text[], r_patterns text[], r_keeps int4[], r_ages int8[]
-        ) RETURNS TABLE (kind text, seq int8, appended int8, topic text, scope text, record bytea)
-        LANGUAGE plpgsql AS $$ BEGIN RAISE 'it is old'; END $$;
+        CREATE OR REPLACE FUNCTION tavern.cut(
+            c_lane int4, c_floor int8, keep int4, age int8, clock int8
+        ) RETURNS int8 LANGUAGE plpgsql AS $$ BEGIN RAISE 'it is old'; END $$;
         UPDATE tavern.schema_version SET functions = 0";
     stand.psql(older).await;
     let fixed = stand.with(|config| config.migrate = false);
@@ -69,7 +67,8 @@ async fn older_functions_are_replaced() {
     let bus = fixed.bus().await;
     moved(&bus, "1").await;
     bus.close().await.unwrap();
-    assert_eq!(stand.psql("SELECT version, functions FROM tavern.schema_version").await, "1|1");
+    let versions = "SELECT version, functions > 0 FROM tavern.schema_version";
+    assert_eq!(stand.psql(versions).await, "1|t");
 }
 
 /// What a node makes and what the statements make is the same, and they can be applied again.
