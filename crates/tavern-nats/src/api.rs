@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tavern_backend::Epoch;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
@@ -132,6 +133,8 @@ pub(crate) const NAME_IN_USE: u32 = 10058;
 /// The last seq of the subject is another than expected, or may be: one that is on its way through a
 /// cluster counts (from 2.11 on).
 pub(crate) const WRONG_LAST: [u32; 2] = [10071, 10164];
+/// The last message of the stream has another id than expected.
+const WRONG_LAST_ID: u32 = 10070;
 /// A message of this id is on its way through a cluster, and may be stored (from 2.11 on).
 const IN_PROCESS: u32 = 10158;
 
@@ -244,6 +247,20 @@ impl Api {
         let request = Request::new().headers(headers).payload(payload).timeout(Some(self.timeout));
         let answer = self.client.send_request(subject, request).await?;
         Ack::read(&answer)
+    }
+
+    /// Waits until the stream that takes `subject` has stored what its servers were given before: a
+    /// publish that goes the same way, and cannot succeed, as it is to follow a message that there
+    /// never was.
+    pub(crate) async fn overtake_nothing(&self, subject: String) -> Result<()> {
+        let never = Epoch::random().map_err(|error| Failure::new(error.to_string()))?;
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Expected-Last-Msg-Id", format!("never-{never}"));
+        match self.publish(subject, headers, Bytes::new()).await {
+            Err(failure) if failure.code == WRONG_LAST_ID => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure::strange("a publish that cannot succeed")),
+        }
     }
 
     /// Creates a consumer that hands out what a stream has, and ends by itself soon after nobody

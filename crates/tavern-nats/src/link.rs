@@ -158,6 +158,7 @@ impl Link {
             ending: Arc::clone(ending),
             servers: std::sync::Mutex::default(),
             settled: AtomicBool::new(false),
+            overtaken: version.as_slice() < [2, 11].as_slice(),
         });
         // The server does not acknowledge a subscription. Whatever comes back over this connection
         // from the log's leader was sent after that has heard of it.

@@ -262,6 +262,17 @@ impl Shared {
     ) -> Result<Arc<View>> {
         let servers = self.servers_now(session, appends).await;
         let first = !session.settled.load(Ordering::Acquire);
+        if appends
+            && session.overtaken
+            && let Some(view) = self.view()
+            && view.limits.replicas > 1
+            && !view.meta.is_of(&servers)
+        {
+            // What a leader was given when it was alone is stored once others are back; above the
+            // fork it would pass for lost to whoever had it before.
+            let passed = session.api.overtake_nothing(self.names.fence(&view.meta.log)).await;
+            passed.inspect_err(|failure| session.notice(failure))?;
+        }
         let fresh = Epoch::random().map_err(|error| Failure::new(error.to_string()))?;
         let mut opened = None;
         let state = self

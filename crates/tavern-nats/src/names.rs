@@ -42,6 +42,11 @@ impl Names {
         format!("tavern.{}.log.{log}.", self.token)
     }
 
+    /// A subject of the log that is no lane's.
+    pub(crate) fn fence(&self, log: &str) -> String {
+        format!("{}fence", self.log(log))
+    }
+
     /// The id of the log whose stream takes this subject.
     pub(crate) fn log_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let rest = subject.strip_prefix("tavern.")?.strip_prefix(self.token.as_str())?;

@@ -60,6 +60,10 @@ pub(crate) struct Session {
     pub(crate) servers: Mutex<BTreeMap<String, Option<String>>>,
     /// Whether the log was found to be the one it was, or made another, over this link.
     pub(crate) settled: AtomicBool,
+    /// Whether what the log's leader was given when it was alone may be stored after it has said
+    /// where the head is: so it is before 2.11. A newer one is not to be asked with
+    /// [`Api::overtake_nothing`]: 2.15 acknowledges nothing more after that.
+    pub(crate) overtaken: bool,
 }
 
 impl Session {

@@ -78,7 +78,6 @@ async fn most_are_gone(flavor: NatsFlavor) {
         for n in [(leader + 1) % 3, (leader + 2) % 3] {
             rig.cluster.server(n).start_again().await.unwrap();
         }
-        rig.cluster.wait_ready().await.unwrap();
     };
     tokio::join!(waiting, coming_back);
     assert!(up(bus).await);
