@@ -200,10 +200,13 @@ impl Publisher {
 
     fn spool_is_full(&self, bytes: usize) -> Option<&'static str> {
         let config = &self.node.config;
-        if self.queue.len() >= config.spool_entries {
+        // What is on its way comes back if it fails.
+        let flight = self.flight.as_ref().map_or(&[][..], |flight| &flight.batch);
+        if self.queue.len() + flight.len() >= config.spool_entries {
             return Some("too many messages are waiting");
         }
-        let over = self.queued_bytes.saturating_add(bytes) > config.spool_bytes;
+        let waiting = self.queued_bytes + flight.iter().map(Pending::bytes).sum::<usize>();
+        let over = waiting.saturating_add(bytes) > config.spool_bytes;
         over.then_some("too many bytes are waiting")
     }
 

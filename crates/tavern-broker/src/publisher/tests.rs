@@ -6,13 +6,14 @@ use tavern_backend::{
     Page, Position, Published, ReadQuery, Result, Tasks, TopicFilter,
 };
 
-use crate::Broker;
+use crate::{Broker, Outcome};
 
 /// The memory backend as an engine that takes its time, with the sizes of the batches it got.
 #[derive(Debug)]
 struct Slow {
     inner: MemoryBackend,
     batches: Arc<Mutex<Vec<usize>>>,
+    takes: Duration,
 }
 
 impl Backend for Slow {
@@ -24,7 +25,7 @@ impl Backend for Slow {
     }
     async fn publish(&self, append: Append) -> Result<Vec<Published>> {
         self.batches.lock().unwrap().push(append.publications.len());
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(self.takes).await;
         self.inner.publish(append).await
     }
     async fn subscribe(&self, filters: &[TopicFilter]) -> Result<Position> {
@@ -55,7 +56,8 @@ async fn publishers_that_wait_for_their_answers_share_every_batch() {
     const PUBLISHERS: usize = 64;
     const EACH: usize = 10;
     let batches = Arc::new(Mutex::new(Vec::new()));
-    let slow = Slow { inner: MemoryBackend::new(), batches: Arc::clone(&batches) };
+    let takes = Duration::from_millis(10);
+    let slow = Slow { inner: MemoryBackend::new(), batches: Arc::clone(&batches), takes };
     let broker = Broker::builder().bus(Bus::new(slow)).build().unwrap();
     let tasks = Tasks::new();
     for publisher in 0..PUBLISHERS {
@@ -76,4 +78,21 @@ async fn publishers_that_wait_for_their_answers_share_every_batch() {
     assert_eq!(batches.iter().sum::<usize>(), PUBLISHERS * EACH);
     // One half comes first and ends first: all else goes together.
     assert_eq!(batches.len(), EACH + 1, "{batches:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_takes_room_in_the_spool() {
+    let takes = Duration::from_secs(2);
+    let slow = Slow { inner: MemoryBackend::new(), batches: Arc::default(), takes };
+    let mut config = crate::BrokerConfig::default();
+    config.publish_patience = Duration::from_millis(20);
+    config.spool_entries = 5;
+    let broker = Broker::builder().bus(Bus::new(slow)).config(config).build().unwrap();
+    for n in 0..5 {
+        let outcome = broker.publish("news", "x").await;
+        assert!(matches!(outcome, Ok(Outcome::Spooled(_))), "{n}: {outcome:?}");
+    }
+    let refused = broker.publish("news", "one too many").await;
+    assert!(matches!(refused, Err(crate::Error::SpoolFull { .. })), "{refused:?}");
+    broker.close().await;
 }
