@@ -28,17 +28,11 @@ const AT_ONCE: i64 = 500;
 /// Bytes of them, from which on no further one is taken.
 const BYTES: i64 = 4 << 20;
 
-/// In the order they were published; across transactions in that of their numbers. The sum stops
-/// before it is too much, behind one message at least. What is too large for anybody stays where it
-/// is: fetching it might take longer than the link is waited for.
-const OUTBOX: &str = "
-SELECT number, topic, CASE WHEN octet_length(data) <= $4 THEN data END, event, id, scope, ttl, waited,
-    octet_length(data)
-FROM (
-    SELECT o.*, greatest(extract(epoch FROM clock_timestamp() - o.at) * 1000, 0)::int8 AS waited,
-        sum(octet_length(o.data)) OVER (ORDER BY o.number) - octet_length(o.data) AS before
-    FROM (SELECT * FROM tavern.outbox WHERE namespace = $1 ORDER BY number LIMIT $2) o
-) o WHERE before < $3 ORDER BY number";
+const OUTBOX: &str = "SELECT number, topic, data, event, id, scope, ttl, waited, size
+    FROM tavern.waiting($1, $2, $3, $4)";
+
+/// What looking takes is waited so many times before the next look.
+const REST: u32 = 2;
 
 const DISCARD: &str = "DELETE FROM tavern.outbox WHERE number = $1";
 
@@ -49,11 +43,14 @@ pub(crate) struct Mover {
     /// Who publishes for SQL: this node, but not its callers.
     node: NodeId,
     counter: u64,
+    /// What the last look took: long, where a transaction that stays open keeps rows from being
+    /// vacuumed which were moved long ago.
+    looked: Duration,
 }
 
 impl Mover {
     pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::WeakSender<Job>, node: NodeId) -> Self {
-        Self { shared, jobs, node, counter: 0 }
+        Self { shared, jobs, node, counter: 0, looked: Duration::ZERO }
     }
 
     /// Runs until the backend closes.
@@ -68,6 +65,10 @@ impl Mover {
             let Ok(session) = self.shared.session() else { continue };
             tokio::select! {
                 () = self.move_all(&session) => {}
+                () = token.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.looked * REST) => {}
                 () = token.cancelled() => return,
             }
         }
@@ -91,6 +92,7 @@ impl Mover {
     async fn move_some(&mut self, session: &Session) -> Result<bool, Failure> {
         let limit = self.shared.config.timeout;
         let max = i32::try_from(self.shared.config.max_payload).unwrap_or(i32::MAX);
+        let begun = Instant::now();
         let values: [(&(dyn ToSql + Sync), Type); 4] = [
             (&self.shared.config.namespace, Type::TEXT),
             (&AT_ONCE, Type::INT8),
@@ -98,6 +100,7 @@ impl Mover {
             (&max, Type::INT4),
         ];
         let rows = timed(limit, session.reader.query_typed(OUTBOX, &values)).await?;
+        self.looked = begun.elapsed();
         if rows.is_empty() {
             return Ok(false);
         }

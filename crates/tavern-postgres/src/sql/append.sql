@@ -30,8 +30,9 @@ CREATE OR REPLACE FUNCTION tavern.append(
     m_record bytea[], m_outbox int8[], careful boolean,
     OUT word text, OUT epoch text, OUT first int8, OUT outcomes text, OUT others int8[]
 ) LANGUAGE plpgsql VOLATILE
--- Planning a batch anew takes longer than storing it, and the plan is always to look up by key.
-SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan AS $$
+-- Planning a batch anew takes longer than storing it, and the plan is always to look up by key:
+-- tables through which much goes have more dead rows than the planner knows of.
+SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 #variable_conflict use_column
 <<body>>
 DECLARE
@@ -141,8 +142,7 @@ BEGIN
     ELSE
         -- From the outbox it is taken here, once and for all.
         WITH taken AS (
-            DELETE FROM tavern.outbox o
-            WHERE o.number = ANY (SELECT x FROM unnest(m_outbox) AS t(x) WHERE x IS NOT NULL)
+            DELETE FROM tavern.outbox o WHERE o.number = ANY (array_remove(m_outbox, NULL))
             RETURNING o.number)
         SELECT coalesce(array_agg(number), '{}') INTO there FROM taken;
         stored := '{}';

@@ -95,7 +95,8 @@ END $$;
 -- kind: (h)ead, always: log, epoch; (e)ntry; (l)ive message: its number.
 CREATE OR REPLACE FUNCTION tavern.follow(f_namespace int4, f_after int8, f_live int8, f_limit int4)
 RETURNS TABLE (kind text, seq int8, appended int8, record bytea, log text, epoch text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT 'h', NULL::int8, NULL::int8, NULL::bytea, n.log, n.epoch
@@ -106,4 +107,34 @@ BEGIN
     RETURN QUERY SELECT 'l', v.number, NULL::int8, v.record, NULL::text, NULL::text
         FROM tavern.live v WHERE v.namespace = f_namespace AND v.number > f_live
         ORDER BY v.number LIMIT f_limit;
+END $$;
+
+-- What SQL has published, in the order in which it was; across transactions in that
+-- of the numbers. The sum stops before it is too much, behind one message at least. What is too large
+-- for anybody stays where it is: fetching it might take longer than the link is waited for.
+--
+-- By the index, whatever the statistics say: they are of a moment at which the table was empty.
+CREATE OR REPLACE FUNCTION tavern.waiting(
+    w_namespace text, w_limit int8, w_bytes int8, w_max int4
+) RETURNS TABLE (
+    number int8, topic text, data text, event text, id text, scope text, ttl int8, waited int8,
+    size int4
+) LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT o.number, o.topic, CASE WHEN o.size <= w_max THEN o.data END, o.event, o.id, o.scope,
+            o.ttl, o.waited, o.size
+        FROM (
+            SELECT x.*, octet_length(x.data) AS size,
+                greatest(extract(epoch FROM clock_timestamp() - x.at) * 1000, 0)::int8 AS waited,
+                sum(octet_length(x.data)) OVER (ORDER BY x.number) - octet_length(x.data) AS before
+            FROM (
+                SELECT * FROM tavern.outbox q
+                WHERE q.namespace = w_namespace
+                ORDER BY q.number LIMIT w_limit
+            ) x
+        ) o WHERE o.before < w_bytes ORDER BY o.number;
 END $$;

@@ -1,6 +1,7 @@
 //! A server that hurts: what it cuts, refuses and forgets, while two nodes publish and listen.
 
 mod failover;
+mod relaxed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
