@@ -26,32 +26,52 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
         (Kind::Nats, false),
         (Kind::Postgres, false),
         (Kind::Postgres, true),
+        (Kind::PostgresRelaxed, false),
+        (Kind::PostgresRelaxed, true),
     ];
     for (kind, stored) in all {
+        let beside = match (kind, stored) {
+            (Kind::Redis, _) => "PUBLISH and SUBSCRIBE",
+            (Kind::Nats, _) => "an ordered consumer",
+            // A notification alone waits for no disk.
+            (_, false) => "NOTIFY and LISTEN",
+            (_, true) => "an INSERT with NOTIFY, and LISTEN",
+        };
+        let name = format!("{kind}, on the bus, beside {beside}");
+        if !name.contains(&plan.rows) {
+            continue;
+        }
         let store = Store::open(kind).await?;
         let url = store.url().ok_or("a server is expected")?;
         let (to, from) = (store.bus.clone(), store.another().await?);
         let ours = || through_bus(&to, &from, plan.latencies);
-        let (beside, what, wanted, pairs) = match kind {
+        let (what, wanted, pairs) = match kind {
             Kind::Redis => (
-                "PUBLISH and SUBSCRIBE",
                 "Redis, to a subscriber: the bare engine's time to ours",
                 0.5,
                 alternate(plan.pairs, ours, || bare(&url, plan.latencies)).await?,
             ),
-            Kind::Postgres => (
-                // A notification alone waits for no disk.
-                if stored { "an INSERT with NOTIFY, and LISTEN" } else { "NOTIFY and LISTEN" },
-                if stored {
-                    "Postgres, to a subscriber: the time of a stored notification to ours"
-                } else {
-                    "Postgres, to a subscriber: the bare engine's time to ours"
+            Kind::Postgres | Kind::PostgresRelaxed => (
+                match (kind, stored) {
+                    (Kind::Postgres, true) => {
+                        "Postgres, to a subscriber: the time of a stored notification to ours"
+                    }
+                    (Kind::Postgres, false) => {
+                        "Postgres, to a subscriber: the bare engine's time to ours"
+                    }
+                    (_, true) => {
+                        "Postgres, waiting for no disk, to a subscriber: the time of a stored \
+                         notification to ours"
+                    }
+                    (_, false) => {
+                        "Postgres, waiting for no disk, to a subscriber: the bare engine's time \
+                         to ours"
+                    }
                 },
                 0.5,
                 alternate(plan.pairs, ours, || notified(&url, plan.latencies, stored)).await?,
             ),
             _ => (
-                "an ordered consumer",
                 "NATS, to a subscriber: an ordered consumer's time to ours",
                 0.67,
                 alternate(plan.pairs, ours, || ordered(&url, plan.latencies)).await?,
@@ -63,7 +83,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<(Section, Vec<Target>)> {
             Figure::Time(seconds(pairs.theirs)),
             Figure::Ratio(pairs.ratio),
         ];
-        section.row(format!("{kind}, on the bus, beside {beside}"), row);
+        section.row(name, row);
         from.close().await?;
         to.close().await?;
         let reached = Figure::Ratio(1.0 / pairs.ratio);

@@ -8,6 +8,7 @@
 //! scripts/bench            # everything, a few minutes
 //! scripts/bench --quick    # a few seconds: does every part still run?
 //! scripts/bench --only fan-out
+//! scripts/bench --only postgres-vacuum   # a million messages and more, many minutes
 //! ```
 //!
 //! Encoding alone also has a criterion bench: `cargo bench -p tavern-bench --bench encode`.
@@ -26,6 +27,7 @@ mod report;
 mod resume;
 mod run;
 mod tap;
+mod vacuum;
 
 pub use encode::{CASES, Case};
 pub use figure::Figure;

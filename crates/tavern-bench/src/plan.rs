@@ -19,10 +19,12 @@ pub enum Part {
     Resume,
     /// What topics and subscriptions take in memory.
     Memory,
+    /// What stays on Postgres's disk: many minutes, so only if it is asked for.
+    PostgresVacuum,
 }
 
 impl Part {
-    /// All of them, in the order in which they run.
+    /// Those of a run that asks for none, in their order.
     pub const ALL: [Self; 6] =
         [Self::Encode, Self::FanOut, Self::Publish, Self::Latency, Self::Resume, Self::Memory];
 }
@@ -33,7 +35,7 @@ impl Part {
 pub struct Plan {
     /// Which parts.
     pub parts: Vec<Part>,
-    /// Of fan-out and publishing, only rows whose name contains this.
+    /// Of fan-out, publishing and latency, only rows whose name contains this.
     pub rows: String,
     /// Measurements of each kind; the median counts.
     pub pairs: usize,
@@ -55,6 +57,10 @@ pub struct Plan {
     pub topics: usize,
     /// Subscriptions that are kept in memory.
     pub subscriptions: usize,
+    /// Messages that go through Postgres's tables.
+    pub vacuumed: usize,
+    /// How long a transaction holds up vacuum there.
+    pub held: Duration,
 }
 
 impl Plan {
@@ -74,6 +80,8 @@ impl Plan {
             resumes: vec![1_000],
             topics: 100_000,
             subscriptions: 10_000,
+            vacuumed: 1_000_000,
+            held: Duration::from_secs(120),
         }
     }
 
@@ -91,6 +99,8 @@ impl Plan {
             resumes: vec![50],
             topics: 1_000,
             subscriptions: 100,
+            vacuumed: 800,
+            held: Duration::from_millis(100),
             ..Self::full()
         }
     }

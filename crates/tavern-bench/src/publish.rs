@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::report::{Section, Target};
 use crate::run::Result;
 use load::{Load, Through};
-pub(crate) use store::{Kind, Store};
+pub(crate) use store::{Kind, Store, USER};
 
 /// Bytes of data in a message.
 pub(crate) const PAYLOAD: usize = 256;
@@ -64,7 +64,7 @@ const KINDS: [Kind; 6] = [
 impl Kind {
     /// How many publish at once.
     const fn publishers(self) -> &'static [usize] {
-        if matches!(self, Self::Redis | Self::Nats | Self::Postgres) {
+        if matches!(self, Self::Redis | Self::Nats | Self::Postgres | Self::PostgresRelaxed) {
             &[1, 64, 256]
         } else {
             &[1, 64]

@@ -18,7 +18,7 @@ use crate::run::Result;
 
 const FILE: &str = "log.db";
 /// The role and the database of a server that was just made.
-const USER: &str = "postgres";
+pub(crate) const USER: &str = "postgres";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     /// The current one.
     Nats,
     Postgres,
+    /// With `synchronous_commit` off: nobody waits for the disk.
+    PostgresRelaxed,
 }
 
 impl fmt::Display for Kind {
@@ -38,6 +40,7 @@ impl fmt::Display for Kind {
             Self::Redis => f.write_str("Redis"),
             Self::Nats => f.write_str("NATS"),
             Self::Postgres => f.write_str("Postgres"),
+            Self::PostgresRelaxed => f.write_str("Postgres, synchronous_commit off"),
         }
     }
 }
@@ -103,8 +106,12 @@ impl Store {
                 let again = Again::Nats(Box::new(config), server);
                 Ok(Self { bus: Bus::new(backend), again })
             }
-            Kind::Postgres => {
-                let server = PostgresServer::start(PostgresOptions::new()).await?;
+            Kind::Postgres | Kind::PostgresRelaxed => {
+                let mut options = PostgresOptions::new();
+                if kind == Kind::PostgresRelaxed {
+                    options = options.with_setting("synchronous_commit", "off");
+                }
+                let server = PostgresServer::start(options).await?;
                 let config =
                     PostgresConfig::new(server.url(USER, USER)).with_retention(Some(retention));
                 let backend = PostgresBackend::open(config.clone()).await?;

@@ -24,8 +24,11 @@ async fn every_part_measures_something() {
             assert!(said.contains(name.as_str()), "{name} was not said");
         }
     }
+    let vacuum = run(Plan::quick().only(vec![Part::PostgresVacuum]), |_| ()).await.unwrap();
+    assert_eq!(vacuum.sections[0].rows.len(), 12, "{:?}", vacuum.sections);
+
     let publish = &report.sections[2];
     let ratios = publish.rows.iter().filter(|(_, f)| matches!(f.last(), Some(Figure::Ratio(_))));
     assert_eq!(ratios.count(), 29, "every way to an engine has it bare: {publish}");
-    assert_eq!(report.targets.len(), 11, "{:?}", report.targets);
+    assert_eq!(report.targets.len(), 13, "{:?}", report.targets);
 }
