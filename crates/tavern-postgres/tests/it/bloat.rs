@@ -6,7 +6,7 @@ use tavern_testkit::say::message;
 use tavern_testkit::wait::within;
 use tokio::time::Instant;
 
-use crate::stand::{Stand, keeping, until};
+use crate::stand::{Stand, keeping, moved, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_through_does_not_stay() {
@@ -46,5 +46,23 @@ async fn what_goes_through_does_not_stay() {
     // One message for each batch that was stored in one: runs, not messages.
     let sent: usize = stand.psql("SELECT count(*) FROM tavern.sent").await.parse().unwrap();
     assert!(sent <= BATCHES, "{sent}");
+    bus.close().await.unwrap();
+}
+
+/// The planner takes a queue for empty, as it was when it was looked at; its dead rows are many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_outbox_and_the_log_are_read_by_their_indexes() {
+    let stand = Stand::start().await;
+    let bus = stand.bus().await;
+    for n in 0..20 {
+        stand.psql(&format!("SELECT tavern.publish('t', '{n}')")).await;
+        moved(&bus, &n.to_string()).await;
+    }
+    // Statistics come with a delay.
+    let looks = "SELECT idx_scan > 100 FROM pg_stat_user_tables WHERE relname = 'outbox'";
+    until("the outbox was looked at", || async { stand.psql(looks).await == "t" }).await;
+    let scans = "SELECT relname, seq_scan FROM pg_stat_user_tables
+        WHERE relname IN ('outbox', 'entry', 'sent') AND seq_scan > 3 ORDER BY 1";
+    assert_eq!(stand.psql(scans).await, "");
     bus.close().await.unwrap();
 }
