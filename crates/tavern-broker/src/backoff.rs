@@ -26,7 +26,8 @@ impl Backoff {
     }
 }
 
-/// A random number in `0.0..1.0`; spreads load, so the system's randomness failing does no harm.
+/// A random number in `0.0..1.0`, only to spread load. The thread's own generator, which a simulation
+/// can seed.
 pub(crate) fn random_fraction() -> f64 {
-    f64::from(getrandom::u32().unwrap_or(1 << 31)) / (f64::from(u32::MAX) + 1.0)
+    fastrand::f64()
 }

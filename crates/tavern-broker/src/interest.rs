@@ -127,6 +127,7 @@ impl Interest {
     /// Carries the interest to the backend until `token` ends it, whatever the backend does.
     pub(crate) async fn run(self: Arc<Self>, bus: Bus, token: CancellationToken) {
         tokio::select! {
+            biased;
             () = token.cancelled() => {}
             () = self.carry(&bus) => {}
         }
@@ -145,6 +146,7 @@ impl Interest {
                 backoff.next()
             };
             tokio::select! {
+                biased;
                 () = self.work.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }

@@ -73,6 +73,7 @@ impl Reader {
     pub(crate) async fn run(mut self) {
         let token = self.token.clone();
         tokio::select! {
+            biased;
             () = token.cancelled() => {}
             () = self.work() => {}
         }
@@ -86,16 +87,19 @@ impl Reader {
         probe.reset();
         loop {
             tokio::select! {
-                batch = self.feed.recv() => {
-                    let Some(batch) = batch else { return };
-                    self.take_in(batch).await;
-                }
-                page = answer(&mut self.repair.reading) => self.repaired(page).await,
-                _ = probe.tick(), if self.probing.is_none() => self.probe(),
-                head = answer(&mut self.probing) => self.probed(head),
+                // Whatever is before the feed waits for its turn itself, so that the feed gets its
+                // own; and a simulation runs the same way twice.
+                biased;
                 health = self.health.changed() => {
                     let Some(health) = health else { return };
                     self.health_changed(health.up, health.since);
+                }
+                head = answer(&mut self.probing) => self.probed(head),
+                page = answer(&mut self.repair.reading) => self.repaired(page).await,
+                _ = probe.tick(), if self.probing.is_none() => self.probe(),
+                batch = self.feed.recv() => {
+                    let Some(batch) = batch else { return };
+                    self.take_in(batch).await;
                 }
             }
             self.plan_repair();

@@ -101,9 +101,11 @@ impl Publisher {
             let room = self.room();
             let wake = self.next_deadline();
             tokio::select! {
-                n = self.jobs.recv_many(&mut jobs, room), if open && room > 0 => {
-                    open = n > 0;
-                    jobs.drain(..).for_each(|job| self.accept(job));
+                // New jobs come last: they could keep the rest from its turn for ever.
+                biased;
+                () = drain.cancelled(), if self.deadline.is_none() => {
+                    self.jobs.close();
+                    self.deadline = Some(Instant::now() + self.node.config.close_drain);
                 }
                 landed = OptionFuture::from(self.flight.as_mut().map(|f| &mut f.call)),
                     if self.flight.is_some() =>
@@ -114,17 +116,17 @@ impl Publisher {
                         self.gather(answered).await;
                     }
                 }
-                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
-                    self.tick();
-                }
                 health = self.health.changed(), if watching => match health {
                     Some(health) if health.up => self.retry_at = None,
                     Some(_) => self.answer_all(),
                     None => (open, watching) = (false, false),
                 },
-                () = drain.cancelled(), if self.deadline.is_none() => {
-                    self.jobs.close();
-                    self.deadline = Some(Instant::now() + self.node.config.close_drain);
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                    self.tick();
+                }
+                n = self.jobs.recv_many(&mut jobs, room), if open && room > 0 => {
+                    open = n > 0;
+                    jobs.drain(..).for_each(|job| self.accept(job));
                 }
             }
             let spooled = if self.is_stalled() { self.queue.len() } else { 0 };

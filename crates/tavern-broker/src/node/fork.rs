@@ -83,6 +83,7 @@ impl Node {
         let patience = self.config.repair_patience;
         self.tasks.spawn(async move {
             tokio::select! {
+                biased;
                 () = token.cancelled() => {
                     tracing::warn!(%known, "the node ends before the extent of a loss was recorded");
                 }
