@@ -66,6 +66,7 @@ impl PostgresBackend {
         let mut info = BackendInfo::new("postgres", dsn.location(), node);
         info.namespace.clone_from(&config.namespace);
         info.max_payload = config.max_payload;
+        info.pushes = false;
         info.durability = "what the database's `synchronous_commit` says: on its disk, as it is set \
                            up; a failover to an asynchronous replica may lose the last moments, \
                            which clients are told";

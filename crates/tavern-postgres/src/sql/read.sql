@@ -5,7 +5,8 @@ RETURNS int8 LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
         (SELECT e.seq FROM tavern.entry e WHERE e.lane = c_lane ORDER BY e.seq DESC OFFSET keep LIMIT 1),
         CASE WHEN age > 0 THEN
             (SELECT e.seq FROM tavern.entry e
-                WHERE e.lane = c_lane AND e.appended <= clock - age ORDER BY e.seq DESC LIMIT 1)
+                WHERE e.lane = c_lane AND e.seq > c_floor AND e.appended <= clock - age
+                ORDER BY e.seq DESC LIMIT 1)
         END)
 $$;
 

@@ -53,10 +53,12 @@ BEGIN
             WHERE r.topic ~ t.pattern ORDER BY t.number LIMIT 1;
         cut := tavern.cut(r.id, r.floor, r_keeps[rule], r_ages[rule], clock);
         CONTINUE WHEN cut <= r.floor;
-        -- No further than was looked: a call must not take long, however much there is.
+        -- No further than was looked: a call must not take long, however much there is. Nor from
+        -- further down than what is left: what was removed there may not be vacuumed yet.
         WITH deleted AS (
             DELETE FROM tavern.entry e
-            WHERE e.lane = r.id AND e.seq <= least(cut, greatest(reach, old)) AND e.seq < head AND e.appended <= clock - grace
+            WHERE e.lane = r.id AND e.seq > r.floor AND e.seq <= least(cut, greatest(reach, old))
+                AND e.seq < head AND e.appended <= clock - grace
             RETURNING e.seq)
         SELECT max(seq), count(*) INTO gone, removed FROM deleted;
         CONTINUE WHEN removed = 0;
