@@ -139,7 +139,11 @@ impl Appender {
         let session = self.shared.session().map_err(Failure::from)?;
         self.try_append(batch, &session)
             .await
-            .inspect(|_| self.shared.health.has_room())
+            .inspect(|published| {
+                if published.iter().any(|one| matches!(one, Some(Published::Stored(_)))) {
+                    self.shared.health.has_room();
+                }
+            })
             .inspect_err(|failure| {
                 if failure.full {
                     self.shared.health.is_full(&failure.reason);

@@ -20,6 +20,7 @@ fn what_ends_the_link_and_what_does_not() {
     ] {
         let failure = of_server(&SqlState::from_code(code), "why");
         assert_eq!((failure.link, failure.absent, failure.again), (link, absent, again), "{code}");
+        assert_eq!(failure.full, code == "53100", "{code}");
         // One that ends the connection may have done it before.
         assert_eq!(failure.unknown, code.starts_with("57P") || code.starts_with("08"), "{code}");
         assert!(failure.reason.contains("why"), "{code}");

@@ -1,24 +1,25 @@
 //! A server that hurts: what it cuts, refuses and forgets, while two nodes publish and listen.
 
+mod doubt;
 mod failover;
+mod pool;
 mod relaxed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tavern_backend::{Error, Tasks};
-use tavern_testkit::engine::PostgresOptions;
+use tavern_backend::{Error, HealthWatch, Tasks};
 use tavern_testkit::say::message;
 use tavern_testkit::wait::{eventually, within};
 use tavern_testkit::{Client, publish, publish_all};
 
-use crate::stand::{Stand, sql, store, until};
+use crate::stand::{Stand, sql, until};
 
 /// Two nodes publish, each with a client, and SQL does; `hurt` comes in between, `times` times. Both
 /// clients get everything, once and in the same order, each publisher's messages in the order it
 /// gave them.
-async fn a_stream_survives<F>(stand: &Stand, times: u64, hurt: impl Fn() -> F)
+async fn a_stream_survives<F>(stand: &Stand, times: u64, hurt: impl Fn([HealthWatch; 2]) -> F)
 where
     F: Future<Output = ()>,
 {
@@ -46,7 +47,7 @@ where
     for time in 1..=times {
         let begun = time * 2 * MESSAGES / (times + 1);
         eventually("some messages", || sent.load(Ordering::Relaxed) >= begun).await;
-        hurt().await;
+        hurt(nodes.each_ref().map(|node| node.bus().health())).await;
     }
     let all = usize::try_from(2 * MESSAGES).unwrap();
     let [one, two] = &mut clients;
@@ -66,7 +67,7 @@ where
 async fn terminated_connections_lose_nothing() {
     let stand = Stand::start().await;
     let (killed, turn) = (AtomicU64::new(0), AtomicU64::new(0));
-    a_stream_survives(&stand, 10, || async {
+    a_stream_survives(&stand, 10, |_| async {
         let all = turn.fetch_add(1, Ordering::Relaxed) % 4 == 3;
         let gone = format!(
             "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
@@ -87,7 +88,7 @@ async fn terminated_connections_lose_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_and_restarted_server_loses_nothing() {
     let stand = Stand::start().await;
-    a_stream_survives(&stand, 2, || async {
+    a_stream_survives(&stand, 2, |_| async {
         stand.server.kill().await.unwrap();
         stand.server.start_again().await.unwrap();
     })
@@ -97,11 +98,19 @@ async fn a_killed_and_restarted_server_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_server_is_waited_for() {
     let stand = Stand::start().await.with(|config| config.timeout = Duration::from_millis(500));
-    a_stream_survives(&stand, 2, || async {
-        stand.server.pause().await.unwrap();
-        // Longer than the link's patience.
-        tokio::time::sleep(Duration::from_millis(1200)).await;
-        stand.server.resume().unwrap();
+    a_stream_survives(&stand, 2, |nodes| {
+        let server = &stand.server;
+        async move {
+            server.pause().await.unwrap();
+            for node in nodes {
+                eventually("it is noticed", || {
+                    let now = node.get();
+                    !now.up && now.reason.is_some_and(|reason| reason.contains("answer in time"))
+                })
+                .await;
+            }
+            server.resume().unwrap();
+        }
     })
     .await;
 }
@@ -130,46 +139,6 @@ async fn a_short_statement_timeout_is_named_and_loses_nothing() {
     assert_eq!(got, ["1", "2"]);
     assert_eq!(node.bus().health().get().connects, 1, "the link is the same");
     stage.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_connection_left_is_said_and_waited_for() {
-    let options = PostgresOptions::new()
-        .with_setting("max_connections", "10")
-        .with_setting("superuser_reserved_connections", "1")
-        .with_setting("max_wal_senders", "0");
-    let stand = Stand::start_with(options).await;
-    stand.psql("CREATE ROLE node LOGIN; GRANT CREATE ON DATABASE postgres TO node").await;
-    let stand = stand.at(stand.server.url("node", "postgres"));
-    let bus = stand.bus().await;
-    let mut others = Vec::new();
-    while let Ok((client, connection)) =
-        tokio_postgres::connect(&stand.server.url("node", "postgres"), tokio_postgres::NoTls).await
-    {
-        let tasks = Tasks::new();
-        tasks.spawn(async move { drop(connection.await) });
-        others.push((client, tasks));
-    }
-    assert!(others.len() >= 4, "{}", others.len());
-    let error = stand.open().await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
-    assert!(error.to_string().contains("max_connections"), "{error}");
-    // Who has its own goes on.
-    assert_eq!(store(&bus, message("t", "1")).await, 1);
-    drop(others);
-    until("there is room", || async {
-        match stand.open().await {
-            Ok(node) => {
-                let other = tavern_backend::Bus::new(node);
-                assert_eq!(store(&other, message("t", "2")).await, 2);
-                other.close().await.unwrap();
-                true
-            }
-            Err(_) => false,
-        }
-    })
-    .await;
-    bus.close().await.unwrap();
 }
 
 /// It is down, says why, and does not come and go; what is published meanwhile comes afterwards.
