@@ -15,6 +15,7 @@ DECLARE
     looked int8;
     old int8;
     looked_old int8;
+    bottom int8;
     r record;
     cut int8;
     rule int4;
@@ -36,9 +37,19 @@ BEGIN
         SELECT e.seq, e.appended FROM tavern.entry e
         WHERE e.namespace = p_namespace AND e.seq > ns.swept ORDER BY e.seq LIMIT budget) x
     WHERE x.appended <= clock - grace;
+    bottom := ns.aged;
+    IF bottom = 0 AND (SELECT count(*) <= 2000 FROM (
+        SELECT FROM tavern.lane l WHERE l.namespace = p_namespace LIMIT 2001) l) THEN
+        -- The beginning is where something is left. Below may lie any number of removed rows that
+        -- a transaction which stays open keeps from being vacuumed.
+        SELECT coalesce(min(e.seq) - 1, head) INTO bottom FROM tavern.lane l CROSS JOIN LATERAL (
+            SELECT x.seq FROM tavern.entry x WHERE x.lane = l.id AND x.seq > l.floor
+            ORDER BY x.seq LIMIT 1) e
+        WHERE l.namespace = p_namespace;
+    END IF;
     SELECT max(x.seq), count(*) INTO old, looked_old FROM (
         SELECT e.seq, e.appended FROM tavern.entry e
-        WHERE e.namespace = p_namespace AND e.seq > ns.aged AND youngest IS NOT NULL
+        WHERE e.namespace = p_namespace AND e.seq > bottom AND youngest IS NOT NULL
         ORDER BY e.seq LIMIT budget) x
     WHERE x.appended <= clock - greatest(youngest, grace);
     FOR r IN
@@ -47,7 +58,7 @@ BEGIN
                 WHERE e.namespace = p_namespace AND e.seq > ns.swept AND e.seq <= reach
             UNION
             SELECT e.lane FROM tavern.entry e
-                WHERE e.namespace = p_namespace AND e.seq > ns.aged AND e.seq <= old)
+                WHERE e.namespace = p_namespace AND e.seq > bottom AND e.seq <= old)
     LOOP
         SELECT t.number INTO rule FROM unnest(r_patterns) WITH ORDINALITY AS t(pattern, number)
             WHERE r.topic ~ t.pattern ORDER BY t.number LIMIT 1;
