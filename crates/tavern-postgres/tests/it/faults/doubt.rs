@@ -2,7 +2,7 @@
 
 use tavern_backend::Error;
 use tavern_testkit::say::message;
-use tavern_testkit::wait::within;
+use tavern_testkit::wait::{eventually, within};
 use tavern_testkit::{Client, publish};
 
 use crate::stand::{Stand, texts, until};
@@ -46,6 +46,8 @@ async fn an_append_whose_answer_is_lost_is_stored_once() {
     assert_eq!(client.texts(3).await, ["before", "in doubt", "after"]);
 
     // Who does not send it again is told.
+    let health = node.bus().health();
+    let before = health.get().connects;
     no_commit_is_answered(&stand).await;
     let bus = node.bus().clone();
     let mut publishing = tokio::task::JoinSet::new();
@@ -54,6 +56,8 @@ async fn an_append_whose_answer_is_lost_is_stored_once() {
     let answer = within("an answer", publishing.join_next()).await.unwrap().unwrap();
     assert!(matches!(answer, Err(Error::OutcomeUnknown { .. })), "{answer:?}");
     assert_eq!(client.texts(1).await, ["for the bus"]);
+    // It may have come before the connection was cut.
+    eventually("the node is back", || health.get().up && health.get().connects > before).await;
     assert_eq!(texts(node.bus()).await, ["before", "in doubt", "after", "for the bus"]);
     stage.close().await;
 }
