@@ -28,6 +28,9 @@ pub struct BackendInfo {
     /// Whether a batch is appended as a whole or not at all, and never mixed with another one. An
     /// engine that takes messages one by one cannot promise that; it keeps their order.
     pub atomic_batches: bool,
+    /// Whether the engine pushes what is new, over a link that may be up and bring nothing, so that
+    /// only something published proves it. Not so where the feed reads.
+    pub pushes: bool,
 }
 
 impl BackendInfo {
@@ -42,6 +45,7 @@ impl BackendInfo {
             max_payload: 1 << 20,
             durability: "",
             atomic_batches: true,
+            pushes: true,
         }
     }
 }
@@ -173,6 +177,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Cancel safe.
     fn head(&self) -> impl Future<Output = Result<Head>> + Send;
 
+    /// Says that the feed does not bring what the log has, though the link is up: the link is to be
+    /// ended and built anew, as if it had been lost. A hint, which returns at once; a backend whose
+    /// feed reads may have nothing to do, as here.
+    fn rebuild(&self, reason: &str) {
+        let _ = reason;
+    }
+
     /// Releases everything and waits for its tasks; the feed ends, calls return
     /// [`Error::Closed`]. Closing again is not an error.
     ///
@@ -195,6 +206,7 @@ pub(crate) trait DynBackend: fmt::Debug + Send + Sync + 'static {
     fn read(&self, query: ReadQuery) -> BoxFuture<'_, Result<Page>>;
     fn find<'a>(&'a self, lane: &'a Lane, id: &'a MessageId) -> BoxFuture<'a, Result<Option<u64>>>;
     fn head(&self) -> BoxFuture<'_, Result<Head>>;
+    fn rebuild(&self, reason: &str);
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 }
 
@@ -225,6 +237,9 @@ impl<B: Backend> DynBackend for B {
     }
     fn head(&self) -> BoxFuture<'_, Result<Head>> {
         Box::pin(Backend::head(self))
+    }
+    fn rebuild(&self, reason: &str) {
+        Backend::rebuild(self, reason);
     }
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(Backend::close(self))

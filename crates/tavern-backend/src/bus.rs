@@ -166,6 +166,11 @@ impl Bus {
         Ok(published)
     }
 
+    /// Has the link built anew. See [`Backend::rebuild`].
+    pub fn rebuild(&self, reason: &str) {
+        self.shared.backend.rebuild(reason);
+    }
+
     /// Adds interest. See [`Backend::subscribe`].
     ///
     /// # Errors

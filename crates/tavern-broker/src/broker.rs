@@ -95,6 +95,14 @@ impl Broker {
         let info = node.bus.info();
         let health = node.bus.health().get();
         let position = node.ring.position();
+        let known = node.known().map(|head| head.position);
+        let lag = match (known, position) {
+            (Some(head), Some(here)) if head.epoch == here.epoch => {
+                head.seq.saturating_sub(here.seq)
+            }
+            _ => 0,
+        };
+        let doubted = node.doubted();
         let sizes = node.ring.sizes();
         let mut counters = node.tallies.counters();
         counters.ring_bytes = u64::try_from(sizes.bytes).unwrap_or(u64::MAX);
@@ -103,8 +111,9 @@ impl Broker {
             node: info.node.to_string(),
             namespace: info.namespace.clone(),
             epoch: position.map(|position| position.epoch.to_string()),
-            head: node.known().map(|head| head.position.seq),
+            head: known.map(|head| head.seq),
             watermark: position.map(|position| position.seq),
+            lag,
             backend: BackendStatus {
                 name: info.name,
                 location: info.location.clone(),
@@ -112,7 +121,8 @@ impl Broker {
                 stats: node.bus.stats(),
                 since_ms: u64::try_from(health.since.elapsed().as_millis()).unwrap_or(u64::MAX),
                 connects: health.connects,
-                reason: health.reason.as_deref().map(str::to_owned),
+                delivers: health.up && doubted.is_none(),
+                reason: health.reason.as_deref().or(doubted).map(str::to_owned),
             },
             topics: node.interest.len(),
             subscribers: sizes.subscribers,
@@ -129,6 +139,9 @@ impl Broker {
         if !health.up {
             let why = health.reason.as_deref().unwrap_or("no reason is known");
             reasons.push(format!("the backend is away: {why}"));
+        }
+        if let Some(why) = node.doubted() {
+            reasons.push(format!("the backend does not deliver: {why}"));
         }
         if node.ring.position().is_none() {
             reasons.push("the log has not been reached yet".to_owned());

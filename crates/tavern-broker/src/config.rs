@@ -17,8 +17,13 @@ pub struct BrokerConfig {
     pub page_cache_bytes: usize,
     /// How long interest outlives its last subscriber. 30 s.
     pub linger: Duration,
-    /// How often the log's head is compared with what the feed brought. 1 s.
+    /// The log's head is compared with what the feed brought twice in this time. A link that is up
+    /// and brings nothing, or a log that does not answer, is found within two of them. 1 s.
     pub probe_interval: Duration,
+    /// Whether a small message on a hidden topic is published where nothing else is, by one of the
+    /// nodes that have subscribers, so that a link that is up and deaf is found all the same. Only
+    /// where the backend [pushes](tavern_backend::BackendInfo::pushes). Yes.
+    pub canary: bool,
     /// How long a missing entry may be late before it is read from history. 10 ms.
     pub repair_delay: Duration,
     /// How long an unreadable hole holds its followers back while the link is up, before it becomes
@@ -59,6 +64,7 @@ impl Default for BrokerConfig {
             page_cache_bytes: 32 << 20,
             linger: Duration::from_secs(30),
             probe_interval: Duration::from_secs(1),
+            canary: true,
             repair_delay: Duration::from_millis(10),
             repair_patience: Duration::from_secs(5),
             pending_entries: 65_536,

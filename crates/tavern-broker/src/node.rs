@@ -4,16 +4,17 @@
 //! to learn where the log stands, at the start and when the log forked.
 
 mod fork;
+mod probe;
+mod pulse;
 mod repair;
 
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tavern_backend::{BusFeed, Epoch, FeedEvent, Head, HealthWatch, LiveMessage, Position};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
@@ -24,6 +25,8 @@ use crate::ring::Arrival;
 use crate::sequencer::{Sequencer, Step};
 use crate::shared::Node;
 
+use probe::Doubt;
+use pulse::Pulse;
 use repair::Repair;
 
 /// The task that owns the feed.
@@ -39,7 +42,15 @@ pub(crate) struct Reader {
     probed: u64,
     /// The probe that is under way.
     probing: Option<BoxFuture<'static, Option<Arc<Head>>>>,
-    /// Since when the backend is away.
+    /// What the feed brings, beside what the log has.
+    pulse: Pulse,
+    /// What is believed to be wrong with the backend although its link is up.
+    doubt: Option<Doubt>,
+    /// When this node sends a canary, if nothing comes until then.
+    canary_at: Option<Instant>,
+    /// The canary that is under way.
+    canary: Option<BoxFuture<'static, ()>>,
+    /// Since when the backend is away, or does not deliver.
     down_since: Option<Instant>,
     /// Steps of the moment, kept for their allocation.
     steps: Vec<Step>,
@@ -61,6 +72,10 @@ impl Reader {
             repair: Repair::default(),
             probed: 0,
             probing: None,
+            pulse: Pulse::new(node.config.probe_interval, Instant::now()),
+            doubt: None,
+            canary_at: None,
+            canary: None,
             down_since: None,
             steps: Vec::new(),
             token,
@@ -81,22 +96,22 @@ impl Reader {
 
     async fn work(&mut self) {
         self.begin().await;
-        let mut probe = tokio::time::interval(self.node.config.probe_interval);
-        // After a pause of the process one probe is as good as many.
-        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        probe.reset();
         loop {
+            let silent_at = self.silent_at();
             tokio::select! {
                 // Whatever is before the feed waits for its turn itself, so that the feed gets its
                 // own; and a simulation runs the same way twice.
                 biased;
                 health = self.health.changed() => {
                     let Some(health) = health else { return };
-                    self.health_changed(health.up, health.since);
+                    self.link_changed(&health);
                 }
-                head = answer(&mut self.probing) => self.probed(head),
+                head = answer(&mut self.probing) => self.probed(head).await,
                 page = answer(&mut self.repair.reading) => self.repaired(page).await,
-                _ = probe.tick(), if self.probing.is_none() => self.probe(),
+                () = sleep_until(self.pulse.next()), if self.probing.is_none() => self.probe(),
+                () = at(silent_at) => self.silent(),
+                () = at(self.canary_at) => self.send_canary(),
+                () = answer(&mut self.canary) => {}
                 batch = self.feed.recv() => {
                     let Some(batch) = batch else { return };
                     self.take_in(batch).await;
@@ -118,6 +133,8 @@ impl Reader {
                     let limit = self.node.config.pending_entries;
                     self.sequencer = Sequencer::new(head.position.seq, limit);
                     self.probed = head.position.seq;
+                    self.pulse = Pulse::new(self.node.config.probe_interval, Instant::now());
+                    self.pulse.begin(head.position.seq);
                     self.node.ring.begin(head.position);
                     self.node.interest.followed(&head.lineage);
                     self.node.learn(head);
@@ -149,6 +166,7 @@ impl Reader {
 
     fn take_in_one(&mut self, event: FeedEvent, arrivals: &mut Vec<Arrival>) {
         let mut steps = std::mem::take(&mut self.steps);
+        self.listen(&event);
         match event {
             FeedEvent::Entry(entry) => {
                 self.sequencer.push(entry.position.seq, Step::Entry(entry), &mut steps);
@@ -222,44 +240,6 @@ impl Reader {
         }
     }
 
-    /// Asks for the log's head, without waiting for the answer.
-    fn probe(&mut self) {
-        self.probing = Some(self.ask_head().boxed());
-    }
-
-    /// Compares the log's head with what the feed brought: what the log had at the last probe and
-    /// the feed has not brought by now was lost.
-    fn probed(&mut self, head: Option<Arc<Head>>) {
-        let Some(head) = head else { return };
-        if head.position.epoch == self.epoch {
-            self.sequencer.reach(self.probed.min(head.position.seq));
-            self.probed = head.position.seq;
-        } else {
-            self.follow(&head, None);
-        }
-        self.node.learn(head);
-    }
-
-    fn note_health(&mut self) {
-        let health = self.health.get();
-        self.health_changed(health.up, health.since);
-    }
-
-    fn health_changed(&mut self, up: bool, since: Instant) {
-        match (up, self.down_since) {
-            (false, None) => {
-                self.down_since = Some(since);
-                self.node.ring.append([Arrival::Marker(Marker::Degraded { since })]);
-            }
-            (true, Some(down)) => {
-                self.down_since = None;
-                let after = down.elapsed();
-                self.node.ring.append([Arrival::Marker(Marker::Recovered { after })]);
-            }
-            _ => {}
-        }
-    }
-
     /// What this node knows of the log.
     fn watermark(&self) -> Position {
         Position::new(self.epoch, self.sequencer.watermark())
@@ -278,6 +258,14 @@ impl Reader {
                 Err(_) => None,
             }
         }
+    }
+}
+
+/// That moment; never, if there is none. Cancel safe.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
     }
 }
 

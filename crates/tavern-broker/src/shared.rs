@@ -18,6 +18,11 @@ use crate::interest::Interest;
 use crate::pages::Pages;
 use crate::ring::Ring;
 
+/// Where canaries go: no wildcard matches it, and nobody else can publish there.
+pub(crate) fn canary_topic() -> Option<Topic> {
+    Topic::new("$tavern/canary").ok()
+}
+
 /// Why a snapshot is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -59,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) hooks: Hooks,
     /// What the log said of itself last.
     known: Mutex<Option<Arc<Head>>>,
+    /// Why the backend is believed not to deliver although its link is up.
+    doubt: Mutex<Option<&'static str>>,
     /// What was last found that this version cannot read; the node is not ready since.
     unreadable: Mutex<Option<String>>,
 }
@@ -103,6 +110,7 @@ impl Node {
             snapshot,
             hooks: Hooks::default(),
             known: Mutex::new(None),
+            doubt: Mutex::new(None),
             unreadable: Mutex::new(None),
             bus,
             config,
@@ -121,6 +129,27 @@ impl Node {
     /// The retention rules in force, as far as known.
     pub(crate) fn retention(&self) -> Option<Arc<Retention>> {
         self.known().map(|head| Arc::clone(&head.retention))
+    }
+
+    /// Why the backend does not deliver although its link is up, if so.
+    pub(crate) fn doubted(&self) -> Option<&'static str> {
+        *self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn doubt(&self, reason: Option<&'static str>) {
+        *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Whether this node is to prove, where nothing is published, that it would hear of it. `needed`:
+    /// there is reason to doubt it.
+    pub(crate) fn wants_canary(&self, needed: bool) -> bool {
+        // Where everything is live the log has no place for it.
+        let retained =
+            |rules: Arc<Retention>| canary_topic().is_some_and(|topic| !rules.of(&topic).is_live());
+        self.config.canary
+            && (self.bus.info().pushes || needed)
+            && self.interest.len() > 0
+            && self.retention().is_some_and(retained)
     }
 
     pub(crate) fn unreadable(&self) -> Option<String> {

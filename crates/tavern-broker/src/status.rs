@@ -17,6 +17,8 @@ pub struct Status {
     pub head: Option<u64>,
     /// Up to here everything has reached this node.
     pub watermark: Option<u64>,
+    /// How many entries the log had beyond that when it was asked last.
+    pub lag: u64,
     /// The backend.
     pub backend: BackendStatus,
     /// Topics with interest on this node, lingering ones included.
@@ -44,7 +46,10 @@ pub struct BackendStatus {
     pub since_ms: u64,
     /// How often the link came up.
     pub connects: u64,
-    /// Why it is down.
+    /// Whether what is published anywhere is believed to arrive here: the link is up, the log
+    /// answers, and the feed brings what it has.
+    pub delivers: bool,
+    /// Why it is down, or does not deliver.
     pub reason: Option<String>,
 }
 
@@ -90,6 +95,10 @@ pub struct Counters {
     pub fell_off: u64,
     /// Entries that this version could not read.
     pub undecodable: u64,
+    /// How often the feed was found to bring nothing although its link was up.
+    pub deaf: u64,
+    /// Canaries sent.
+    pub canaries: u64,
     /// Bytes in the ring now.
     pub ring_bytes: u64,
     /// Frames in the ring now.

@@ -197,6 +197,12 @@ impl Backend for NatsBackend {
         Ok(self.over(&session, self.shared.look(&session)).await?.head)
     }
 
+    fn rebuild(&self, reason: &str) {
+        if let Ok(session) = self.shared.session() {
+            session.ending.end(reason);
+        }
+    }
+
     async fn close(&self) -> Result<()> {
         self.shared.health.set_closed();
         drop(self.feed.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -178,6 +178,12 @@ impl Backend for RedisBackend {
         Ok(self.shared.look(&session).await.map_err(|f| f.into_error())?.head)
     }
 
+    fn rebuild(&self, reason: &str) {
+        if let Ok(session) = self.shared.session() {
+            session.end(reason);
+        }
+    }
+
     async fn close(&self) -> Result<()> {
         self.shared.health.set_closed();
         drop(self.feed.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -74,6 +74,7 @@ impl SqliteBackend {
         let mut info = BackendInfo::new("sqlite", place.db.display().to_string(), node);
         info.namespace.clone_from(&config.namespace);
         info.max_payload = config.max_payload;
+        info.pushes = false;
         info.durability = config.durability.explain();
 
         let shared = Arc::new(Shared::new(config, place, node));

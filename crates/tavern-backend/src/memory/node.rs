@@ -53,6 +53,7 @@ impl Node {
         let mut info = BackendInfo::new("memory", "this process", id);
         info.namespace.clone_from(&config.namespace);
         info.max_payload = config.max_payload;
+        info.pushes = false;
         info.durability = "the process's memory: lost when the process ends";
         let health = HealthCell::up();
         let link = Link {

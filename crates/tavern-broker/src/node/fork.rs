@@ -66,6 +66,8 @@ impl Reader {
         self.repair.stop();
         self.sequencer.reach(head.position.seq);
         self.probed = head.position.seq;
+        // What was pushed of it before this node knew it may have been lost on it.
+        self.pulse.begin(head.position.seq);
         let marker = Marker::Fork { epoch, at, lost, known: related };
         self.node.ring.append([Arrival::Marker(marker)]);
         if related && at < known.seq {

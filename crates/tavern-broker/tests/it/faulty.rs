@@ -1,7 +1,7 @@
 //! The memory backend with single calls that a test answers in its own way.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use tavern_backend::{
@@ -18,6 +18,8 @@ pub(crate) struct Faulty {
     read: Option<Call<ReadQuery, Page>>,
     publish: Option<Call<Append, Vec<Published>>>,
     subscribe: Option<Call<Vec<TopicFilter>, Position>>,
+    info: BackendInfo,
+    rebuilt: Arc<Mutex<Vec<String>>>,
 }
 
 impl fmt::Debug for Faulty {
@@ -42,7 +44,20 @@ macro_rules! taken_over {
 impl Faulty {
     pub(crate) fn new(engine: &MemoryEngine) -> Self {
         let inner = Arc::new(engine.node());
-        Self { inner, head: None, read: None, publish: None, subscribe: None }
+        let info = inner.info().clone();
+        let rebuilt = Arc::default();
+        Self { inner, head: None, read: None, publish: None, subscribe: None, info, rebuilt }
+    }
+
+    /// As an engine that pushes.
+    pub(crate) fn pushing(mut self) -> Self {
+        self.info.pushes = true;
+        self
+    }
+
+    /// Why its link was to be built anew.
+    pub(crate) fn rebuilt(&self) -> Arc<Mutex<Vec<String>>> {
+        Arc::clone(&self.rebuilt)
     }
 
     pub(crate) fn cable(&self) -> Cable {
@@ -59,7 +74,7 @@ impl Faulty {
 
 impl Backend for Faulty {
     fn info(&self) -> &BackendInfo {
-        self.inner.info()
+        &self.info
     }
     fn health(&self) -> HealthWatch {
         self.inner.health()
@@ -97,6 +112,10 @@ impl Backend for Faulty {
             None => self.inner.head().await,
         }
     }
+    fn rebuild(&self, reason: &str) {
+        self.rebuilt.lock().unwrap().push(reason.to_owned());
+    }
+
     async fn close(&self) -> Result<()> {
         self.inner.close().await
     }

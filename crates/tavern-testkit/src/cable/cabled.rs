@@ -198,6 +198,10 @@ impl Backend for Cabled {
         self.back(cuts, head)
     }
 
+    fn rebuild(&self, reason: &str) {
+        self.cable.bus.rebuild(reason);
+    }
+
     async fn close(&self) -> Result<()> {
         let closed = self.cable.bus.close().await;
         self.shared().health.set_closed();

@@ -223,6 +223,10 @@ impl Backend for Faulty {
         Ok(lies::head(self.fault, &mut self.memory(), head))
     }
 
+    fn rebuild(&self, reason: &str) {
+        self.bus.rebuild(reason);
+    }
+
     async fn close(&self) -> Result<()> {
         match self.fault {
             Fault::SurvivesClose => return Ok(()),

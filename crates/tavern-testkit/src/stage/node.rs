@@ -197,6 +197,8 @@ fn quick() -> BrokerConfig {
     let mut config = BrokerConfig::default();
     config.linger = Duration::from_millis(300);
     config.probe_interval = Duration::from_millis(100);
+    // Cases count entries.
+    config.canary = false;
     config.repair_delay = Duration::from_millis(5);
     config.repair_patience = Duration::from_secs(2);
     config.publish_patience = Duration::from_millis(500);
