@@ -81,7 +81,8 @@ async fn what_is_wrong_is_said_and_no_secret() {
         ("postgres://ann:hunter2@h/db?migrate=no", "`true` or `false`"),
         ("postgres://ann:hunter2@h/db?listen=hunter2", "`listen` is a whole URL"),
         ("postgres://ann@h/db?listen=postgres%3A%2F%2Fa%3Ahunter2%40h%3Ax", "cannot be read"),
-        ("postgres://ann:hun?ter2@h/db", "`…` is no parameter"),
+        ("postgres://ann:hun/ter2?x@h/db", "`…` is no parameter"),
+        ("postgres://ann:hun@ter2@h/db", "percent-encoded"),
     ] {
         let error = refused(url).await;
         let leaks = error.contains("hunter2") || error.contains("ter2");
