@@ -58,6 +58,8 @@ pub(crate) fn encode(
     let c = &status.counters;
     gauge("ready", "Whether it can deliver across processes", broker.readiness().ready.into());
     gauge("backend_up", "Whether the backend's link is up", status.backend.stats.connected.into());
+    gauge("backend_delivers", "Whether what is published arrives", status.backend.delivers.into());
+    gauge("lag", "Entries the log had beyond that when last asked", status.lag);
     gauge("topics", "Topics with interest, lingering ones included", number(status.topics));
     gauge("subscribers", "Open subscriptions", number(status.subscribers));
     gauge("head", "The log's head as last asked", status.head.unwrap_or(0));
@@ -90,6 +92,8 @@ pub(crate) fn encode(
     counter("gaps", "Gap events given to subscribers", c.gaps);
     counter("resumes", "Connections that resumed", c.resumes);
     counter("fell_off", "Subscribers that went on from history", c.fell_off);
+    counter("deaf", "Times a link was up and brought nothing", c.deaf);
+    counter("canaries", "Messages sent to prove that one would arrive", c.canaries);
     counter("undecodable", "Entries this version could not read", c.undecodable);
     counter("http_streams_opened", "Streams opened", traffic.streams_opened.load(Relaxed));
     counter(
