@@ -16,6 +16,8 @@ use crate::shared::{Session, Shared};
 const MESSAGES: usize = 1000;
 /// Bytes in one call, unless one message has more.
 const BYTES: usize = 4 << 20;
+/// Bytes that one call can have: the protocol's limit is less than twice as much.
+const MOST: usize = 512 << 20;
 /// How often others get a turn before the next call is made.
 const TURNS: usize = 8;
 /// How often a call is made anew because the log had changed under it.
@@ -114,6 +116,13 @@ impl Appender {
         let mut batch = Batch { known: known.known, messages: Vec::with_capacity(messages) };
         let mut slots = Vec::with_capacity(taken);
         for job in self.waiting.drain(..taken) {
+            // It would look like a lost link, each time it is tried.
+            if bytes > MOST {
+                job.fail(&Failure::lasting(format!(
+                    "a batch of {bytes} bytes is more than the database takes at once"
+                )));
+                continue;
+            }
             slots.push(Slot::new(job, max, &mut batch));
         }
         match self.append(&batch).await {
@@ -121,6 +130,18 @@ impl Appender {
                 let mut published = published.into_iter();
                 for slot in slots {
                     slot.answer(&mut published);
+                }
+            }
+            // Something in one of them: the others go without it.
+            Err(failure) if failure.refused && taken > 1 => {
+                let mut messages = batch.messages.into_iter();
+                for slot in slots {
+                    let alone = messages.by_ref().take(slot.count()).collect();
+                    let alone = Batch { known: batch.known, messages: alone };
+                    match self.append(&alone).await {
+                        Ok(published) => slot.answer(&mut published.into_iter()),
+                        Err(failure) => slot.fail(&failure),
+                    }
                 }
             }
             Err(failure) => {
@@ -259,6 +280,14 @@ impl Slot {
                 batch.messages.extend(messages);
                 Self::Outbox { reply, count }
             }
+        }
+    }
+
+    /// How many of its messages the log has to answer.
+    fn count(&self) -> usize {
+        match self {
+            Self::Append { early, .. } => early.iter().filter(|early| early.is_none()).count(),
+            Self::Outbox { count, .. } => *count,
         }
     }
 

@@ -9,11 +9,13 @@ use futures_util::future::poll_fn;
 use tavern_backend::Tasks;
 use tokio::sync::Notify;
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use crate::dsn::Dsn;
 use crate::failure::Failure;
+use crate::line::Line;
 
 /// How long a connection that is not needed any more waits for its last answers.
 const PARTING: Duration = Duration::from_millis(500);
@@ -23,6 +25,8 @@ const PARTING: Duration = Duration::from_millis(500);
 pub(crate) struct Ending {
     /// Wakes who keeps the link.
     pub(crate) ended: Notify,
+    /// Somebody waited in vain for an answer: is there still anybody?
+    pub(crate) doubt: Notify,
     over: AtomicBool,
     /// Why. Guards the text only.
     reason: Mutex<Option<String>>,
@@ -73,35 +77,29 @@ pub(crate) struct Making<'a> {
 
 impl Making<'_> {
     /// Connects. Whatever is notified rings the bell.
-    pub(crate) async fn client(self, bell: Option<Arc<Notify>>) -> Result<Client, Failure> {
-        let (mut config, useless) = self.dsn.with_password();
-        if config.get_application_name().is_none() {
-            config.application_name(self.name);
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(self.timeout);
-        }
-        if config.get_hosts().len() > 1
-            && config.get_target_session_attrs() == TargetSessionAttrs::Any
-        {
-            // The one that writes.
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
+    pub(crate) async fn client(self, bell: Option<Arc<Notify>>) -> Result<Line, Failure> {
         let tls = self.dsn.tls().map_err(|error| Failure::lasting(error.to_string()))?;
-        let connecting = timed(self.timeout, config.connect(tls));
-        let (client, mut connection) = connecting
-            .await
-            .map_err(|failure| match &useless {
-                // Perhaps it is not asked for; then something else is wrong.
-                Some(useless) => failure.and(useless),
-                None if failure.is_denied() => failure.and(&format!(
-                    "let its owner run: GRANT CONNECT ON DATABASE {} TO {};",
-                    quoted(config.get_dbname().or(config.get_user())),
-                    quoted(config.get_user())
-                )),
-                None => failure,
-            })
+        let ways = self.dsn.ways();
+        let each = self.timeout / u32::try_from(ways.len()).unwrap_or(u32::MAX).max(1);
+        let mut outcome = Err(Failure::lasting("the database's address has no host"));
+        for (config, useless) in ways {
+            outcome = self.one_of(config, useless, each, tls.clone()).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        let (client, mut connection) = outcome
             .map_err(|failure| failure.while_at(&self.dsn.location()).undone().ends_link())?;
+        // What is published may have any character, and has to be what a node can read.
+        if let Some(encoding) = connection.parameter("server_encoding")
+            && encoding != "UTF8"
+        {
+            return Err(Failure::lasting(format!(
+                "{}: the database has the encoding {encoding}; use one with UTF8, as in CREATE \
+                 DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+                self.dsn.location()
+            )));
+        }
         let (token, ending) = (self.wires.token.clone(), Arc::clone(self.ending));
         self.tasks.spawn(async move {
             let driving = async {
@@ -126,9 +124,47 @@ impl Making<'_> {
                 () = token.cancelled() => drop(tokio::time::timeout(PARTING, driving).await),
             }
         });
-        Ok(client)
+        Ok(Line::new(client, Arc::clone(self.ending)))
+    }
+
+    /// Connects to a host, or to one of several that are alike.
+    async fn one_of(
+        &self,
+        mut config: Config,
+        useless: Option<String>,
+        limit: Duration,
+        tls: MakeRustlsConnect,
+    ) -> Result<(Client, Driver), Failure> {
+        if config.get_application_name().is_none() {
+            config.application_name(self.name);
+        }
+        if config.get_connect_timeout().is_none() {
+            // One that does not answer leaves some to the others.
+            let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX);
+            config.connect_timeout(limit / hosts.max(1));
+        }
+        if self.dsn.config.get_hosts().len() > 1
+            && config.get_target_session_attrs() == TargetSessionAttrs::Any
+        {
+            // The one that writes.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        timed(limit, config.connect(tls)).await.map_err(|failure| match useless {
+            // Perhaps it is not asked for; then something else is wrong.
+            Some(useless) => failure.and(&useless),
+            None if failure.is_denied() => failure.and(&format!(
+                "let its owner run: GRANT CONNECT ON DATABASE {} TO {};",
+                quoted(config.get_dbname().or(config.get_user())),
+                quoted(config.get_user())
+            )),
+            None => failure,
+        })
     }
 }
+
+/// What drives a connection.
+type Driver =
+    Connection<Socket, <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream>;
 
 /// A name as a statement has it.
 fn quoted(name: Option<&str>) -> String {

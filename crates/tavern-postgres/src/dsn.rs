@@ -6,6 +6,7 @@ mod split;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,6 +16,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 use tavern_backend::{Error, Result};
+use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -32,7 +34,7 @@ enum Verify {
 /// Where a database is and how to get there.
 #[derive(Clone)]
 pub(crate) struct Dsn {
-    pub(crate) config: tokio_postgres::Config,
+    pub(crate) config: Config,
     verify: Verify,
     root: Option<PathBuf>,
     client: Option<(PathBuf, PathBuf)>,
@@ -51,14 +53,23 @@ impl Dsn {
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
         let (rest, ours) = if is_url { split::url(text)? } else { split::pairs(text)? };
         // The driver's error may quote what it could not read, and that may be the password.
-        let mut config: tokio_postgres::Config = rest.parse().map_err(|_| {
+        let mut config: Config = rest.parse().map_err(|_| {
             Error::config(
                 "the database's address cannot be read: `postgres://user:password@host:5432/database`, \
                  with what is not a letter or a digit percent-encoded, is expected",
             )
         })?;
         let take = |key: &str| ours.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.clone());
-        let mode = take("sslmode").unwrap_or_else(|| "prefer".to_owned());
+        // As `libpq` has it: whoever names the system's authorities means them.
+        let of_system = take("sslrootcert").is_some_and(|root| root == "system");
+        let usual = if of_system { "verify-full" } else { "prefer" };
+        let mode = take("sslmode").unwrap_or_else(|| usual.to_owned());
+        if of_system && mode != "verify-full" {
+            return Err(Error::config(format!(
+                "sslrootcert=system goes with sslmode=verify-full only, not with `{mode}`, which \
+                 would take anybody's certificate"
+            )));
+        }
         let (ssl, verify) = match mode.as_str() {
             "disable" => (SslMode::Disable, Verify::No),
             "allow" | "prefer" => (SslMode::Prefer, Verify::No),
@@ -87,6 +98,7 @@ impl Dsn {
             let user = std::env::var("PGUSER").or_else(|_| std::env::var("USER"));
             config.user(user.unwrap_or_else(|_| "postgres".to_owned()));
         }
+        vigilant(&mut config);
         let root = take("sslrootcert").filter(|root| root != "system").map(PathBuf::from);
         Ok(Self { config, verify, root, client, passfile: take("passfile").map(PathBuf::from) })
     }
@@ -108,21 +120,81 @@ impl Dsn {
         format!("postgres://{hosts}/{}", self.config.get_dbname().unwrap_or(user))
     }
 
-    /// The driver's configuration, with a password from the file if it has none; and why that file
-    /// is of no use, if it is not.
-    pub(crate) fn with_password(&self) -> (tokio_postgres::Config, Option<String>) {
-        let mut config = self.config.clone();
-        if config.get_password().is_some() {
-            return (config, None);
+    /// The driver's configurations to try, in this order, with a password from the file if the address
+    /// has none; and why that file is of no use, if it is not. A password is for one host.
+    pub(crate) fn ways(&self) -> Vec<(Config, Option<String>)> {
+        if self.config.get_password().is_some() {
+            return vec![(self.config.clone(), None)];
         }
-        match passfile::password(self.passfile.as_deref(), &config) {
-            Ok(Some(password)) => {
-                config.password(password);
-                (config, None)
+        let hosts = 0..self.config.get_hosts().len();
+        let mut alone = hosts.map(|at| self.host(at)).collect::<Vec<_>>();
+        let mut useless = None;
+        for config in &mut alone {
+            match passfile::password(self.passfile.as_deref(), config) {
+                Ok(Some(password)) => drop(config.password(password)),
+                Ok(None) => {}
+                Err(why) => useless = Some(why),
             }
-            Ok(None) => (config, None),
-            Err(useless) => (config, Some(useless)),
         }
+        let same = |(one, other): (&Config, &Config)| one.get_password() == other.get_password();
+        if alone.iter().zip(alone.iter().skip(1)).all(same) {
+            let mut all = self.config.clone();
+            if let Some(password) = alone.first().and_then(Config::get_password) {
+                all.password(password);
+            }
+            return vec![(all, useless)];
+        }
+        alone.into_iter().map(|config| (config, useless.clone())).collect()
+    }
+
+    /// The driver's configuration for one of the hosts.
+    fn host(&self, at: usize) -> Config {
+        let all = &self.config;
+        let mut one = Config::new();
+        match all.get_hosts().get(at) {
+            Some(Host::Tcp(host)) => drop(one.host(host)),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => drop(one.host_path(path)),
+            None => {}
+        }
+        if let Some(addr) = all.get_hostaddrs().get(at) {
+            one.hostaddr(*addr);
+        }
+        if let Some(port) = all.get_ports().get(at).or_else(|| all.get_ports().first()) {
+            one.port(*port);
+        }
+        let set = [
+            (all.get_user(), Config::user as fn(&mut Config, String) -> &mut Config),
+            (all.get_dbname(), Config::dbname),
+            (all.get_options(), Config::options),
+            (all.get_application_name(), Config::application_name),
+        ];
+        for (value, set) in set {
+            if let Some(value) = value {
+                set(&mut one, value.to_owned());
+            }
+        }
+        let times = [
+            (all.get_connect_timeout().copied(), Config::connect_timeout as SetTime),
+            (all.get_tcp_user_timeout().copied(), Config::tcp_user_timeout),
+            (Some(all.get_keepalives_idle()), Config::keepalives_idle),
+            (all.get_keepalives_interval(), Config::keepalives_interval),
+        ];
+        for (value, set) in times {
+            if let Some(value) = value {
+                set(&mut one, value);
+            }
+        }
+        if let Some(retries) = all.get_keepalives_retries() {
+            one.keepalives_retries(retries);
+        }
+        one.keepalives(all.get_keepalives())
+            .ssl_mode(all.get_ssl_mode())
+            .ssl_negotiation(all.get_ssl_negotiation())
+            .target_session_attrs(all.get_target_session_attrs())
+            .channel_binding(all.get_channel_binding())
+            .load_balance_hosts(all.get_load_balance_hosts());
+        one
     }
 
     /// TLS as `sslmode` asks for it. The files are read anew each time.
@@ -180,6 +252,24 @@ impl Dsn {
             ));
         }
         Ok(roots)
+    }
+}
+
+type SetTime = fn(&mut Config, Duration) -> &mut Config;
+
+/// What is cut in silence is noticed, where the address does not say otherwise.
+fn vigilant(config: &mut Config) {
+    if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
+        config.keepalives_idle(Duration::from_secs(15));
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(Duration::from_secs(5));
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(Duration::from_secs(30));
     }
 }
 

@@ -22,6 +22,10 @@ pub(crate) struct Failure {
     pub(crate) again: bool,
     /// There is no room: nothing can be stored, but everything read.
     pub(crate) full: bool,
+    /// It took too long, and less might not.
+    pub(crate) late: bool,
+    /// It is about what was sent: sent again it is refused again.
+    pub(crate) refused: bool,
     /// The backend was closed by this process.
     closed: bool,
     cause: Option<Arc<tokio_postgres::Error>>,
@@ -37,6 +41,8 @@ impl Failure {
             absent: false,
             again: false,
             full: false,
+            refused: false,
+            late: false,
             closed: false,
             cause: None,
         }
@@ -79,7 +85,12 @@ impl Failure {
 
     /// The database did not answer in time.
     pub(crate) fn silent() -> Self {
-        Self::of_link("the database does not answer in time").in_doubt()
+        Self::slow().ends_link()
+    }
+
+    /// The same, where it may only be busy.
+    pub(crate) fn slow() -> Self {
+        Self { late: true, ..Self::new("the database does not answer in time").in_doubt() }
     }
 
     /// Whether a right is missing.
@@ -154,9 +165,10 @@ fn of_server(code: &SqlState, message: &str) -> Failure {
         _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
             ends("the database is read-only, as if it were a replica")
         }
-        _ if *code == SqlState::QUERY_CANCELED => {
-            said("the database has cancelled a statement: is `statement_timeout` too short?")
-        }
+        _ if *code == SqlState::QUERY_CANCELED => Failure {
+            late: true,
+            ..said("the database has cancelled a statement: is `statement_timeout` too short?")
+        },
         _ if *code == SqlState::DISK_FULL => Failure {
             full: true,
             ..said("the database's disk is full; make room, publishing then goes on by itself")
@@ -184,6 +196,12 @@ fn of_server(code: &SqlState, message: &str) -> Failure {
             ends("the database refuses the user or the password")
         }
         _ if *code == SqlState::INVALID_CATALOG_NAME => ends("there is no such database"),
+        // As of functions that only who writes has.
+        _ if *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+            ends("the database does not write, as if it were a replica")
+        }
+        // Data, and what is too large or too complex.
+        "22" | "54" => Failure { refused: true, lasting: true, ..said("the database refuses it") },
         // Deadlock, serialization.
         "40" => Failure { again: true, ..said("the transaction was in another one's way") },
         // Shutting down, starting up, crashed, terminated by an operator; connection exceptions. The

@@ -12,19 +12,21 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::timed;
 use crate::failure::Failure;
 use crate::log::State;
 use crate::number::{signed, unsigned};
+use crate::outlet::Outlet;
 use crate::record::{Read, read};
 use crate::shared::{Session, Shared};
 
 /// Entries of one page.
 const PAGE: i32 = 1000;
+/// Bytes of a page's entries, and of its live messages: it then ends, behind one at least.
+const BYTES: i64 = 8 << 20;
 
 /// What the log is, entries in its order, live messages in theirs.
-const FOLLOW: &str = "SELECT kind, seq, appended, record, log, epoch
-    FROM tavern.follow($1, $2, $3, $4)";
+const FOLLOW: &str = "SELECT kind, seq, appended, record, log, epoch, server
+    FROM tavern.follow($1, $2, $3, $4, $5)";
 
 /// Something that happened to the link.
 #[derive(Debug)]
@@ -38,8 +40,10 @@ pub(crate) enum Inbound {
 pub(crate) struct Follower {
     shared: Arc<Shared>,
     link: mpsc::Receiver<Inbound>,
-    feed: mpsc::Sender<Vec<FeedEvent>>,
+    outlet: Outlet,
     following: Option<Following>,
+    /// There is something to read, or may be.
+    behind: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +63,7 @@ impl Follower {
         link: mpsc::Receiver<Inbound>,
         feed: mpsc::Sender<Vec<FeedEvent>>,
     ) -> Self {
-        Self { shared, link, feed, following: None }
+        Self { shared, link, outlet: Outlet::new(feed), following: None, behind: false }
     }
 
     pub(crate) async fn run(mut self, token: CancellationToken) {
@@ -67,26 +71,26 @@ impl Follower {
         let mut poll = tokio::time::interval(self.shared.config.poll_interval);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // A node that is behind is waited for: it is the log that keeps what comes. The link is
+            // heard of, whoever does not read.
+            let ready = self.following.is_some() && self.outlet.is_empty();
             tokio::select! {
                 biased;
                 () = token.cancelled() => return,
-                inbound = self.link.recv() => {
-                    let Some(inbound) = inbound else { return };
-                    let event = self.linked(inbound);
-                    tokio::select! {
-                        // Nobody reads a feed that was dropped.
-                        _ = self.feed.send(vec![event]) => {}
-                        () = token.cancelled() => return,
-                    }
-                }
-                () = bell.notified(), if self.following.is_some() => self.follow(&token).await,
-                _ = poll.tick(), if self.following.is_some() => self.follow(&token).await,
+                inbound = self.link.recv() => match inbound {
+                    Some(inbound) => self.linked(inbound),
+                    None => return,
+                },
+                () = self.outlet.pay() => {}
+                () = std::future::ready(()), if ready && self.behind => self.follow(&token).await,
+                () = bell.notified(), if ready => self.behind = true,
+                _ = poll.tick(), if ready => self.behind = true,
             }
         }
     }
 
-    fn linked(&mut self, inbound: Inbound) -> FeedEvent {
-        match inbound {
+    fn linked(&mut self, inbound: Inbound) {
+        let notice = match inbound {
             Inbound::Lost(reason) => {
                 self.following = None;
                 FeedEvent::LinkLost { reason }
@@ -95,59 +99,38 @@ impl Follower {
                 let (id, log) = (state.view.id, state.view.log.clone());
                 let head = state.head.position;
                 self.following = Some(Following { session, id, log, at: head, live });
+                self.behind = true;
                 FeedEvent::LinkRestored { head }
             }
-        }
+        };
+        self.outlet.notice(notice);
     }
 
-    /// Reads what is new, to its end.
+    /// Reads a page of what is new.
     async fn follow(&mut self, token: &CancellationToken) {
-        while !token.is_cancelled() {
-            let Some(following) = &mut self.following else { return };
-            let session = Arc::clone(&following.session);
-            if session.ending.is_over() {
-                return;
+        self.behind = false;
+        let Some(following) = &mut self.following else { return };
+        let session = Arc::clone(&following.session);
+        if session.ending.is_over() {
+            return;
+        }
+        let read = tokio::select! {
+            read = following.step(&self.shared) => read,
+            () = token.cancelled() => return,
+        };
+        match read {
+            Ok((events, more)) => {
+                self.behind = more;
+                self.outlet.give(events);
             }
-            let read = tokio::select! {
-                read = following.step(&self.shared) => read,
-                () = token.cancelled() => return,
-            };
-            match read {
-                Ok((events, more)) => {
-                    if !events.is_empty() {
-                        // A node that is behind is waited for: it is the log that keeps what comes.
-                        tokio::select! {
-                            _ = self.feed.send(events) => {}
-                            () = token.cancelled() => return,
-                            // The link is heard of, whoever does not read.
-                            () = self.shared.closed_or_lost(&session) => return,
-                        }
-                    }
-                    if !more {
-                        return;
-                    }
+            Err(failure) => {
+                session.notice(&failure);
+                if failure.absent {
+                    session.ending.end(&failure.reason);
                 }
-                Err(failure) => {
-                    session.notice(&failure);
-                    if failure.absent {
-                        session.ending.end(&failure.reason);
-                    }
-                    tracing::debug!(reason = %failure.reason, "the log cannot be followed now");
-                    return;
-                }
+                tracing::debug!(reason = %failure.reason, "the log cannot be followed now");
             }
         }
-    }
-}
-
-impl Shared {
-    /// Waits until another link is there, or none.
-    async fn closed_or_lost(&self, session: &Arc<Session>) {
-        let mut sessions = self.session.subscribe();
-        let other =
-            |now: &Option<Arc<Session>>| now.as_ref().is_none_or(|now| !Arc::ptr_eq(now, session));
-        // It fails only where the backend is gone.
-        let _ = sessions.wait_for(other).await;
     }
 }
 
@@ -156,17 +139,22 @@ impl Following {
     async fn step(&mut self, shared: &Shared) -> Result<(Vec<FeedEvent>, bool), Failure> {
         let client = &self.session.follower;
         let after = signed(self.at.seq);
-        let values: [(&(dyn ToSql + Sync), Type); 4] = [
+        let values: [(&(dyn ToSql + Sync), Type); 5] = [
             (&self.id, Type::INT4),
             (&after, Type::INT8),
             (&self.live, Type::INT8),
             (&PAGE, Type::INT4),
+            (&BYTES, Type::INT8),
         ];
-        let rows = timed(shared.config.timeout, client.query_typed(FOLLOW, &values)).await?;
+        let rows = client.rows(shared.config.timeout, FOLLOW, &values).await?;
         let (first, rows) =
             rows.split_first().ok_or_else(|| Failure::of_link("the log is another one now"))?;
         if first.get::<_, &str>(4) != self.log {
             return Err(Failure::of_link("the log is another one now"));
+        }
+        // Behind a pooler nothing else tells. Numbers of live messages may begin again.
+        if first.get::<_, &str>(6) != self.session.server {
+            return Err(Failure::of_link("the server was started again, or is another one"));
         }
         let epoch: Epoch = crate::log::parse_epoch(first.get(5))?;
         if epoch != self.at.epoch && self.enter(shared, epoch).await? {
@@ -174,17 +162,17 @@ impl Following {
         }
         self.at.epoch = epoch;
         let mut events = Vec::with_capacity(rows.len());
-        let (mut entries, mut live) = (0, 0);
+        let (mut entries, mut live) = (Taken::default(), Taken::default());
         for row in rows {
             let record: &[u8] = row.get(3);
             if row.get::<_, &str>(0) == "e" {
-                entries += 1;
+                entries.take(record);
                 self.at.seq = unsigned(row.get(1));
                 let appended = LogTime::from_millis(row.get(2));
                 push(shared, &mut events, self.at, appended, record);
                 continue;
             }
-            live += 1;
+            live.take(record);
             self.live = row.get(1);
             let Ok(record) = wire::decode(record.to_vec().into()) else { continue };
             let (origin, envelope) = (record.origin, record.envelope);
@@ -192,10 +180,10 @@ impl Following {
                 events.push(FeedEvent::Live(LiveMessage { origin, envelope }));
             }
         }
-        Ok((events, entries == PAGE || live == PAGE))
+        Ok((events, entries.is_full() || live.is_full()))
     }
 
-    /// Goes on in another epoch. Returns whether that begins below where this one was.
+    /// Goes on in another epoch. Returns whether that begins elsewhere than where this one was.
     async fn enter(&mut self, shared: &Shared, epoch: Epoch) -> Result<bool, Failure> {
         let state = shared.look_with(&self.session.reader).await?;
         let head = state.head.position;
@@ -206,11 +194,31 @@ impl Following {
         let seq = match state.head.lineage.locate(self.at, head.seq) {
             Place::At { seq, .. } => seq,
             Place::Beyond { fork } => fork,
-            Place::Unknown => 0,
+            // It begins anew at the head, and who reads the feed is told.
+            Place::Unknown => return Err(Failure::of_link("the log has another past now")),
         };
-        let back = seq < self.at.seq;
+        let elsewhere = seq != self.at.seq;
         self.at = Position::new(epoch, seq);
-        Ok(back)
+        Ok(elsewhere)
+    }
+}
+
+/// What a page has of one kind.
+#[derive(Debug, Default)]
+struct Taken {
+    rows: i32,
+    bytes: i64,
+}
+
+impl Taken {
+    fn take(&mut self, record: &[u8]) {
+        self.rows += 1;
+        self.bytes += i64::try_from(record.len()).unwrap_or(i64::MAX);
+    }
+
+    /// Whether there may be more than the page has.
+    fn is_full(&self) -> bool {
+        self.rows >= PAGE || self.bytes >= BYTES
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tavern_backend::Tasks;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -15,9 +16,11 @@ use crate::connect::{Ending, Making, Wires, timed};
 use crate::dsn::Dsn;
 use crate::failure::Failure;
 use crate::follower::Inbound;
+use crate::line::{self, Line, pulse};
+use crate::log::strange;
 use crate::rights;
 use crate::schema;
-use crate::shared::{Session, Shared};
+use crate::shared::{PAGES_AT_ONCE, Session, Shared};
 
 /// The wait before the second attempt to connect.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -37,9 +40,27 @@ pub(crate) struct Link {
 /// A link that is up.
 struct Up {
     session: Arc<Session>,
-    /// Kept: what is listened to ends with it.
-    _listener: Client,
+    /// What is listened to ends with it.
+    listener: Line,
     _wires: Wires,
+    /// How long connections may be idle.
+    idle: Duration,
+}
+
+impl Up {
+    /// Ends when a connection is dead.
+    async fn pulse(&self, limit: Duration) -> Failure {
+        let session = &self.session;
+        let reading = limit * u32::try_from(PAGES_AT_ONCE).unwrap_or(u32::MAX);
+        let lines = [
+            (&session.writer, limit),
+            // It may be busy with other answers.
+            (&session.reader, reading),
+            (&session.follower, limit),
+            (&self.listener, limit),
+        ];
+        pulse(lines, &session.ending, self.idle).await
+    }
 }
 
 impl Link {
@@ -69,7 +90,12 @@ impl Link {
                         // Who gave up opening has dropped the backend, which ends this task.
                         let _ = opened.send(Ok(()));
                     }
-                    up.session.ending.ended.notified().await;
+                    tokio::select! {
+                        () = up.session.ending.ended.notified() => {}
+                        silent = up.pulse(shared.config.timeout) => {
+                            up.session.ending.end(&silent.reason);
+                        }
+                    }
                     let reason = up.session.ending.reason();
                     shared.session.send_replace(None);
                     shared.health.link_is_down(reason.as_str());
@@ -138,11 +164,35 @@ impl Link {
         let newest = "SELECT coalesce(max(number), 0) FROM tavern.live WHERE namespace = $1";
         let live = timed(limit, reader.query_typed_one(newest, &[(&id, Type::INT4)])).await?.get(0);
         let state = shared.look_with(&reader).await?;
-        let session = Arc::new(Session::new(writer, reader, follower, ending));
-        let restored = Inbound::Restored(state, live, Arc::clone(&session));
-        let _ = self.inbound.send(restored).await;
+        let server = same_server([&reader, &writer, &follower], limit).await?;
+        let (of_reader, of_listener) =
+            tokio::try_join!(line::idle(&reader, limit), line::idle(&listener, limit))?;
+        let idle = of_reader.min(of_listener);
+        let session = Arc::new(Session::new([writer, reader, follower], server, ending));
         shared.session.send_replace(Some(Arc::clone(&session)));
         shared.health.link_is_up();
-        Ok(Up { session, _listener: listener, _wires: wires })
+        let restored = Inbound::Restored(state, live, Arc::clone(&session));
+        // It fails only where the backend is closing.
+        let _ = self.inbound.send(restored).await;
+        Ok(Up { session, listener, _wires: wires, idle })
+    }
+}
+
+/// What the server is to all of these, without its system's identifier. An address may lead to another
+/// one from one moment to the next: some of them to one that does not write any more.
+async fn same_server(lines: [&Line; 3], limit: Duration) -> Result<String, Failure> {
+    let ask = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN tavern.incarnation() END";
+    let asked = lines.map(|line| timed(limit, line.query_typed_one(ask, &[])));
+    let said = try_join_all(asked).await?;
+    let said: Option<Vec<String>> = said.iter().map(|row| row.get(0)).collect();
+    let Some(said) = said else {
+        return Err(Failure::of_link("the database is a replica and does not write"));
+    };
+    match said.as_slice() {
+        [first, others @ ..] if others.iter().all(|other| other == first) => {
+            let (_, server) = first.split_once('-').ok_or_else(strange)?;
+            Ok(server.to_owned())
+        }
+        _ => Err(Failure::of_link("the address leads now to one server, now to another")),
     }
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use tavern_backend::{Epoch, Fork, Head, Lineage, LogTime, Position, Retention, wire};
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use crate::connect::timed;
 use crate::failure::Failure;
+use crate::line::Line;
 use crate::number::unsigned;
 use crate::pattern::Rules;
 use crate::shared::{Session, Shared};
@@ -59,11 +58,12 @@ impl Shared {
         })
     }
 
-    pub(crate) async fn look_with(&self, client: &Client) -> Result<State> {
+    pub(crate) async fn look_with(&self, client: &Line) -> Result<State> {
         for _ in 0..3 {
             let name = &self.config.namespace;
-            let rows =
-                timed(self.config.timeout, client.query_typed(HEAD, &[(name, Type::TEXT)])).await?;
+            let rows = client
+                .ask(self.config.timeout, client.query_typed(HEAD, &[(name, Type::TEXT)]))
+                .await?;
             if let Some(row) = rows.first() {
                 if row.get::<_, bool>(10) {
                     return Err(Failure::of_link("the database is a replica and does not write"));
@@ -106,7 +106,7 @@ impl Shared {
     }
 
     /// Creates the log, if nobody else has.
-    async fn create(&self, client: &Client) -> Result<()> {
+    async fn create(&self, client: &Line) -> Result<()> {
         let epoch = Epoch::random().map_err(|error| Failure::new(error.to_string()))?.to_string();
         // A log that is lost leaves its rules behind in those who knew it.
         let retention = match self.view() {
@@ -122,7 +122,7 @@ impl Shared {
             (&version, Type::INT8),
             (&i32::from(wire::WRITES), Type::INT4),
         ];
-        match timed(self.config.timeout, client.execute_typed(CREATE, &values)).await {
+        match client.ask(self.config.timeout, client.execute_typed(CREATE, &values)).await {
             // Another node was faster, where a statement is by default a serializable transaction.
             Err(failure) if failure.again => Ok(()),
             outcome => outcome.map(drop),
@@ -167,7 +167,8 @@ impl Shared {
                 (&view.id, Type::INT4),
                 (&view.version, Type::INT8),
             ];
-            match timed(self.config.timeout, session.reader.execute_typed(change, &values)).await {
+            let reader = &session.reader;
+            match reader.ask(self.config.timeout, reader.execute_typed(change, &values)).await {
                 Err(failure) if !failure.again => return Err(failure),
                 _ => {}
             }

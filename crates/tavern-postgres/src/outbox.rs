@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::append::Message;
 use crate::appender::Job;
-use crate::connect::timed;
 use crate::failure::Failure;
 use crate::number::unsigned;
 use crate::shared::{Session, Shared};
@@ -46,11 +45,13 @@ pub(crate) struct Mover {
     /// What the last look took: long, where a transaction that stays open keeps rows from being
     /// vacuumed which were moved long ago.
     looked: Duration,
+    /// Why nothing could be moved the last time: that is said once.
+    trouble: Option<String>,
 }
 
 impl Mover {
     pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::WeakSender<Job>, node: NodeId) -> Self {
-        Self { shared, jobs, node, counter: 0, looked: Duration::ZERO }
+        Self { shared, jobs, node, counter: 0, looked: Duration::ZERO, trouble: None }
     }
 
     /// Runs until the backend closes.
@@ -77,11 +78,17 @@ impl Mover {
     async fn move_all(&mut self, session: &Session) {
         loop {
             match self.move_some(session).await {
-                Ok(true) => {}
-                Ok(false) => return,
+                Ok(true) => self.trouble = None,
+                Ok(false) => {
+                    self.trouble = None;
+                    return;
+                }
                 Err(failure) => {
                     session.notice(&failure);
-                    tracing::debug!(reason = %failure.reason, "the outbox cannot be moved now");
+                    if self.trouble.as_ref() != Some(&failure.reason) {
+                        tracing::warn!(reason = %failure.reason, "the outbox cannot be moved now");
+                        self.trouble = Some(failure.reason);
+                    }
                     return;
                 }
             }
@@ -99,7 +106,7 @@ impl Mover {
             (&BYTES, Type::INT8),
             (&max, Type::INT4),
         ];
-        let rows = timed(limit, session.reader.query_typed(OUTBOX, &values)).await?;
+        let rows = session.reader.ask(limit, session.reader.query_typed(OUTBOX, &values)).await?;
         self.looked = begun.elapsed();
         if rows.is_empty() {
             return Ok(false);
@@ -159,7 +166,7 @@ impl Mover {
     async fn discard(&self, session: &Session, number: i64, reason: &str) -> Result<(), Failure> {
         let values: [(&(dyn ToSql + Sync), Type); 1] = [(&number, Type::INT8)];
         let gone = session.reader.execute_typed(DISCARD, &values);
-        if timed(self.shared.config.timeout, gone).await? > 0 {
+        if session.reader.ask(self.shared.config.timeout, gone).await? > 0 {
             tracing::error!(
                 number,
                 reason,

@@ -1,10 +1,15 @@
 //! Reads the log: one call, one moment, held against the rules that the log has in it.
 
+use std::sync::atomic::Ordering;
+
+use futures_util::FutureExt as _;
+use futures_util::future::try_join3;
 use tavern_backend::{Floor, Lane, LogTime, MessageId, Page, Position, ReadQuery, Scope, Topic};
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::connect::timed;
 use crate::failure::Failure;
+use crate::line::patience;
 use crate::log::{View, parse_epoch, strange};
 use crate::number::{signed, unsigned};
 use crate::pattern::pattern;
@@ -17,6 +22,8 @@ type Result<T> = std::result::Result<T, Failure>;
 const FLOORS: i32 = 4096;
 /// Bytes of a page; it then ends early.
 const BYTES: i64 = 8 << 20;
+/// The same where that takes too long, as on a slow line: sending it counts.
+const FEW_BYTES: i64 = 128 << 10;
 
 const PAGE: &str = "SELECT kind, seq, appended, topic, scope, record
     FROM tavern.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
@@ -42,6 +49,28 @@ async fn read_by(
     query: &ReadQuery,
     view: &View,
 ) -> Result<Option<Page>> {
+    let most = session.page.load(Ordering::Relaxed).min(BYTES);
+    match page(shared, session, query, view, most).await {
+        Err(failure) if failure.late && most > FEW_BYTES => {
+            session.page.store(FEW_BYTES, Ordering::Relaxed);
+            page(shared, session, query, view, FEW_BYTES).await
+        }
+        Ok(page) => {
+            // Perhaps there is time for more.
+            session.page.store(most.saturating_mul(2), Ordering::Relaxed);
+            Ok(page)
+        }
+        failure => failure,
+    }
+}
+
+async fn page(
+    shared: &Shared,
+    session: &Session,
+    query: &ReadQuery,
+    view: &View,
+    most: i64,
+) -> Result<Option<Page>> {
     let (topics, patterns) = match &query.filters {
         None => (None, None),
         Some(filters) => {
@@ -56,7 +85,7 @@ async fn read_by(
         (&signed(query.after), Type::INT8),
         (&signed(query.to), Type::INT8),
         (&limit, Type::INT4),
-        (&BYTES, Type::INT8),
+        (&most, Type::INT8),
         (&FLOORS, Type::INT4),
         (&topics, Type::TEXT_ARRAY),
         (&patterns, Type::TEXT_ARRAY),
@@ -66,7 +95,7 @@ async fn read_by(
         (&view.log, Type::TEXT),
         (&view.version, Type::INT8),
     ];
-    let rows = timed(shared.config.timeout, session.reader.query_typed(PAGE, &values)).await;
+    let rows = ask(shared, session, &values).await;
     let rows = rows.inspect_err(|failure| session.notice(failure))?;
     let mut rows = rows.iter();
     let Some(head) = rows.next() else { return Ok(None) };
@@ -108,10 +137,36 @@ async fn read_by(
             _ => return Err(strange()),
         }
     }
-    if count >= limit || bytes >= BYTES {
+    if count >= limit || bytes >= most {
         page.to = reached;
     }
     Ok(Some(page))
+}
+
+/// Asks for a page, in a transaction of its own that ends if it takes too long. All of it goes out
+/// together.
+async fn ask(
+    shared: &Shared,
+    session: &Session,
+    values: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>> {
+    let limit = shared.config.timeout;
+    let Ok(Ok(_place)) = tokio::time::timeout(limit, session.pages.acquire()).await else {
+        return Err(Failure::slow());
+    };
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {}",
+        patience(limit)
+    );
+    let reader = &session.reader;
+    let begun = reader.ask(limit, reader.batch_execute(&begin));
+    let rows = reader.rows(limit, PAGE, values);
+    let ended = async {
+        // It is sent behind the rows, which are all that is waited for.
+        drop(reader.batch_execute("COMMIT").now_or_never());
+        Ok(())
+    };
+    try_join3(begun, rows, ended).await.map(|((), rows, ())| rows)
 }
 
 fn lane(topic: &str, scope: &str) -> Option<Lane> {
@@ -133,7 +188,8 @@ pub(crate) async fn find(
         (&scope, Type::TEXT),
         (&id.as_str(), Type::TEXT),
     ];
-    let row = timed(shared.config.timeout, session.reader.query_typed_opt(FIND, &values)).await;
+    let reader = &session.reader;
+    let row = reader.ask(shared.config.timeout, reader.query_typed_opt(FIND, &values)).await;
     let row = row.inspect_err(|failure| session.notice(failure))?;
     Ok(row.map(|row| unsigned(row.get(0))))
 }

@@ -1,17 +1,20 @@
 //! What the parts of a backend have in common.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tavern_backend::{Error, FilterSet, NodeId, Result};
-use tokio::sync::{Notify, watch};
-use tokio_postgres::Client;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::PostgresConfig;
 use crate::connect::Ending;
 use crate::failure::Failure;
+use crate::line::Line;
 use crate::log::View;
 use crate::vitals::Vitals;
+
+/// Pages that are asked for at once: what comes behind them waits for all.
+pub(crate) const PAGES_AT_ONCE: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -31,12 +34,18 @@ pub(crate) struct Shared {
 /// The connections to one server, from the link's coming up to its loss.
 pub(crate) struct Session {
     /// Appends, in transactions.
-    pub(crate) writer: Client,
+    pub(crate) writer: Line,
     /// Asks, in single statements.
-    pub(crate) reader: Client,
+    pub(crate) reader: Line,
     /// Follows the log, in single statements.
-    pub(crate) follower: Client,
+    pub(crate) follower: Line,
+    /// Which server it is, until it is started again.
+    pub(crate) server: String,
     pub(crate) ending: Arc<Ending>,
+    /// Pages are asked for so many at once: they may be slow.
+    pub(crate) pages: Semaphore,
+    /// Bytes of one that comes in time.
+    pub(crate) page: AtomicI64,
     /// The database's transactions are of another isolation level than READ COMMITTED, unless they
     /// say which they want.
     pub(crate) explicit: AtomicBool,
@@ -50,12 +59,13 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(
-        writer: Client,
-        reader: Client,
-        follower: Client,
+        [writer, reader, follower]: [Line; 3],
+        server: String,
         ending: Arc<Ending>,
     ) -> Self {
-        Self { writer, reader, follower, ending, explicit: AtomicBool::new(false) }
+        let pages = Semaphore::new(PAGES_AT_ONCE);
+        let (page, explicit) = (AtomicI64::new(i64::MAX), AtomicBool::new(false));
+        Self { writer, reader, follower, server, ending, pages, page, explicit }
     }
 
     /// Looks at a failure: one of the link ends the session.

@@ -6,8 +6,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::timed;
 use crate::failure::Failure;
+use crate::line::patience;
 use crate::number::millis;
 use crate::shared::{Session, Shared};
 
@@ -40,12 +40,14 @@ pub(crate) async fn run(shared: Arc<Shared>, token: CancellationToken) {
 
 async fn sweep(shared: &Shared, session: &Session) -> Result<(), Failure> {
     let view = shared.look(session).await?.view;
+    let reader = &session.reader;
     let patterns = view.rules.patterns.iter().map(|pattern| literal(pattern));
     // Both are one transaction, as they come in one message. Whatever the database's default is: a
     // snapshot from before the function's locks would not see what was appended meanwhile.
     let call = format!(
-        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {};
         SELECT tavern.sweep({}, ARRAY[{}]::text[], ARRAY{:?}::int4[], ARRAY{:?}::int8[], {GRACE}, {}, {}, {BUDGET})",
+        patience(shared.config.timeout),
         view.id,
         patterns.collect::<Vec<_>>().join(","),
         view.rules.keeps,
@@ -54,7 +56,7 @@ async fn sweep(shared: &Shared, session: &Session) -> Result<(), Failure> {
         millis(shared.config.lane_memory),
     );
     loop {
-        let said = timed(shared.config.timeout, session.reader.simple_query(&call)).await?;
+        let said = reader.ask(shared.config.timeout, reader.simple_query(&call)).await?;
         let more = said.iter().any(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
             _ => false,

@@ -1,5 +1,7 @@
 use std::io::Write as _;
 
+use tokio_postgres::config::TargetSessionAttrs;
+
 use super::*;
 
 #[test]
@@ -102,7 +104,7 @@ fn the_password_file() {
         format!("postgres://{user}h/{database}?passfile={}", file.path().display())
     };
     let password =
-        |url: &str| Dsn::parse(url).unwrap().with_password().0.get_password().map(<[u8]>::to_vec);
+        |url: &str| Dsn::parse(url).unwrap().ways()[0].0.get_password().map(<[u8]>::to_vec);
     assert_eq!(password(&url("u@", "d:b")), Some(b"pa\\ss:word".to_vec()));
     assert_eq!(password(&url("u:own@", "d:b")), Some(b"own".to_vec()));
     assert_eq!(password(&url("u@", "other")), None);
@@ -113,7 +115,7 @@ fn a_password_file_that_is_of_no_use_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let useless = |file: &Path| {
         let url = format!("postgres://u@h/d?passfile={}", file.display());
-        let (config, useless) = Dsn::parse(&url).unwrap().with_password();
+        let (config, useless) = Dsn::parse(&url).unwrap().ways().remove(0);
         assert_eq!(config.get_password(), None);
         useless.unwrap()
     };
@@ -128,4 +130,76 @@ fn a_password_file_that_is_of_no_use_is_named() {
         assert!(said.contains("chmod 600") && said.contains("/pass"), "{said}");
         assert!(!said.contains("barley"));
     }
+}
+
+#[test]
+fn the_system_s_authorities_are_for_verify_full() {
+    let dsn = |text: &str| Dsn::parse(&format!("postgres://u@h/d?sslrootcert=system{text}"));
+    for text in ["", "&sslmode=verify-full"] {
+        let dsn = dsn(text).unwrap();
+        assert_eq!((dsn.config.get_ssl_mode(), dsn.verify), (SslMode::Require, Verify::Full));
+        assert_eq!(dsn.root, None);
+    }
+    for mode in ["disable", "prefer", "require", "verify-ca"] {
+        let error = dsn(&format!("&sslmode={mode}")).unwrap_err().to_string();
+        assert!(error.contains("verify-full") && error.contains(mode), "{error}");
+    }
+}
+
+#[test]
+fn a_password_is_for_one_host() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();
+    writeln!(file, "a:5432:*:*:of a\nb:7000:*:*:of b\nc:*:*:*:both\nd:*:*:*:both").unwrap();
+    let ways = |hosts: &str| {
+        let of = "target_session_attrs=read-write&options=-cx%3Dy&application_name=n";
+        let url = format!("postgres://u@{hosts}/db?{of}&passfile={}", file.path().display());
+        let ways = Dsn::parse(&url).unwrap().ways();
+        let ways = ways.into_iter().map(|(config, useless)| {
+            assert_eq!(useless, None);
+            assert_eq!((config.get_user(), config.get_dbname()), (Some("u"), Some("db")));
+            assert_eq!(config.get_application_name(), Some("n"));
+            assert_eq!(config.get_options(), Some("-cx=y"));
+            assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+            assert_eq!(config.get_keepalives_idle(), Duration::from_secs(15));
+            let password = config.get_password().map(|p| String::from_utf8_lossy(p).into_owned());
+            let hosts = config.get_hosts().iter().map(|host| format!("{host:?}"));
+            (hosts.collect::<Vec<_>>().join(" "), config.get_ports().to_vec(), password)
+        });
+        ways.collect::<Vec<_>>()
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        ways("a,b:7000,x"),
+        [
+            ("Tcp(\"a\")".to_owned(), vec![5432], some("of a")),
+            ("Tcp(\"b\")".to_owned(), vec![7000], some("of b")),
+            ("Tcp(\"x\")".to_owned(), vec![5432], None),
+        ]
+    );
+    let together = ("Tcp(\"c\") Tcp(\"d\")".to_owned(), vec![5432, 5432], some("both"));
+    assert_eq!(ways("c,d"), [together]);
+    assert_eq!(
+        Dsn::parse("postgres://u:own@a,b/d").unwrap().ways().len(),
+        1,
+        "one that is given is for all"
+    );
+}
+
+#[test]
+fn what_is_cut_in_silence_is_noticed_unless_the_address_says_otherwise() {
+    let seconds = Duration::from_secs;
+    let config = Dsn::parse("postgres://u@h/d").unwrap().config;
+    assert!(config.get_keepalives());
+    assert_eq!(config.get_keepalives_idle(), seconds(15));
+    assert_eq!(config.get_keepalives_interval(), Some(seconds(5)));
+    assert_eq!(config.get_keepalives_retries(), Some(3));
+    assert_eq!(config.get_tcp_user_timeout(), Some(&seconds(30)));
+    let own = "keepalives_idle=60&keepalives_interval=7&keepalives_retries=9&tcp_user_timeout=11";
+    let config = Dsn::parse(&format!("postgres://u@h/d?{own}")).unwrap().config;
+    assert_eq!(config.get_keepalives_idle(), seconds(60));
+    assert_eq!(config.get_keepalives_interval(), Some(seconds(7)));
+    assert_eq!(config.get_keepalives_retries(), Some(9));
+    assert_eq!(config.get_tcp_user_timeout(), Some(&seconds(11)));
 }

@@ -8,6 +8,7 @@ fn what_ends_the_link_and_what_does_not() {
         ("08006", true, false, false),
         ("25006", true, false, false),
         ("53300", true, false, false),
+        ("55000", true, false, false),
         ("28P01", true, false, false),
         ("57014", false, false, false),
         ("53100", false, false, false),

@@ -67,6 +67,9 @@ DECLARE
     oldest int4;
     new_forks text;
 BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'tavern: the server is a replica' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         word := 'isolation';
         RETURN;

@@ -91,23 +91,43 @@ BEGIN
 END $$;
 
 -- What is new of entries and live messages, in the order of the log, of one moment. A function, so
--- that a session plans it once.
+-- that a session plans it once. Either ends before it has too many bytes, behind one at least.
 --
--- kind: (h)ead, always: log, epoch; (e)ntry; (l)ive message: its number.
-CREATE OR REPLACE FUNCTION tavern.follow(f_namespace int4, f_after int8, f_live int8, f_limit int4)
-RETURNS TABLE (kind text, seq int8, appended int8, record bytea, log text, epoch text)
-LANGUAGE plpgsql STABLE
+-- kind: (h)ead, always: log, epoch, and `tavern.incarnation()` without the system's identifier, which
+-- is read from a file; (e)ntry; (l)ive message: its number.
+CREATE OR REPLACE FUNCTION tavern.follow(
+    f_namespace int4, f_after int8, f_live int8, f_limit int4, f_bytes int8
+) RETURNS TABLE (
+    kind text, seq int8, appended int8, record bytea, log text, epoch text, server text
+) LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY SELECT 'h', NULL::int8, NULL::int8, NULL::bytea, n.log, n.epoch
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'tavern: the server is a replica' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    RETURN QUERY SELECT 'h', NULL::int8, NULL::int8, NULL::bytea, n.log, n.epoch,
+        substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+            || '-' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8
         FROM tavern.namespace n WHERE n.id = f_namespace;
-    RETURN QUERY SELECT 'e', e.seq, e.appended, e.record, NULL::text, NULL::text
-        FROM tavern.entry e WHERE e.namespace = f_namespace AND e.seq > f_after
-        ORDER BY e.seq LIMIT f_limit;
-    RETURN QUERY SELECT 'l', v.number, NULL::int8, v.record, NULL::text, NULL::text
-        FROM tavern.live v WHERE v.namespace = f_namespace AND v.number > f_live
-        ORDER BY v.number LIMIT f_limit;
+    RETURN QUERY SELECT 'e', e.seq, e.appended, e.record, NULL::text, NULL::text, NULL::text
+        FROM (
+            SELECT x.seq, x.appended, x.record,
+                sum(octet_length(x.record)) OVER (ORDER BY x.seq) - octet_length(x.record) AS before
+            FROM (
+                SELECT * FROM tavern.entry y WHERE y.namespace = f_namespace AND y.seq > f_after
+                ORDER BY y.seq LIMIT f_limit
+            ) x
+        ) e WHERE e.before < f_bytes ORDER BY e.seq;
+    RETURN QUERY SELECT 'l', v.number, NULL::int8, v.record, NULL::text, NULL::text, NULL::text
+        FROM (
+            SELECT x.number, x.record,
+                sum(octet_length(x.record)) OVER (ORDER BY x.number) - octet_length(x.record) AS before
+            FROM (
+                SELECT * FROM tavern.live y WHERE y.namespace = f_namespace AND y.number > f_live
+                ORDER BY y.number LIMIT f_limit
+            ) x
+        ) v WHERE v.before < f_bytes ORDER BY v.number;
 END $$;
 
 -- What SQL has published, in the order in which it was; across transactions in that
