@@ -86,6 +86,7 @@ macro_rules! __cases {
                 ten_thousand_topics_in_history,
             }
             feed {
+                a_topics_subscription_begins_without_a_gap,
                 interest_is_confirmed_ten_thousand_times,
                 a_wildcard_hears_of_new_topics,
                 every_seq_reaches_the_feed,

@@ -33,6 +33,8 @@ struct State {
     unused: HashSet<Topic>,
     /// All seqs after the first and up to the second have been seen.
     seen: Option<(Position, Position)>,
+    /// Whether the link was lost and is not back yet.
+    lost: bool,
 }
 
 impl Dispatch {
@@ -190,10 +192,13 @@ impl State {
             FeedEvent::Live(message) => self.send(&message.envelope),
             // Said when it is back: who asks for the state of things on account of the gap gets it
             // from a time when nothing is missed any more.
-            FeedEvent::LinkLost { .. } => {}
+            FeedEvent::LinkLost { .. } => self.lost = true,
             FeedEvent::LinkRestored { head } => {
-                self.seen = Some((head, head));
-                self.gap(None, Missed::LinkLost);
+                // The first time it comes up nothing was missed: who waits for it began with it.
+                if std::mem::take(&mut self.lost) {
+                    self.seen = Some((head, head));
+                    self.gap(None, Missed::LinkLost);
+                }
             }
         }
     }

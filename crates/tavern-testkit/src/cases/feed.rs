@@ -1,11 +1,23 @@
 //! What a backend pushes.
 
-use tavern_backend::{Keep, Published, Retention};
+use tavern_backend::{Keep, Published, Received, Retention};
 use tokio::task::JoinSet;
 
 use crate::say::{Also, filter, message};
 use crate::wait::within;
 use crate::{Listener, Stage};
+
+/// A subscription to one topic begins with what comes first, and with no gap.
+pub async fn a_topics_subscription_begins_without_a_gap(stage: Stage) {
+    let (node, other) = (stage.node().await, stage.node().await);
+    node.store(message("t", "before")).await;
+    let mut t = within("a subscription", other.bus().subscribe("t")).await.expect("a subscription");
+    for n in 0..4 {
+        node.store(message("t", n.to_string())).await;
+        let first = within("a message", t.recv()).await;
+        assert_eq!(first, Some(Received::Message(message("t", n.to_string()))));
+    }
+}
 
 /// Once interest is confirmed at head P, everything above P that matches is pushed as an entry:
 /// 10,000 times interest on one node, then a publish on the other.
