@@ -8,11 +8,13 @@
 //! scripts/bench            # everything, a few minutes
 //! scripts/bench --quick    # a few seconds: does every part still run?
 //! scripts/bench --only fan-out
+//! scripts/bench crowd      # 15,000 real clients that come back at once, on each backend
 //! scripts/bench --only postgres-vacuum   # a million messages and more, many minutes
 //! ```
 //!
 //! Encoding alone also has a criterion bench: `cargo bench -p tavern-bench --bench encode`.
 
+mod crowd;
 mod encode;
 mod fanout;
 mod figure;

@@ -25,7 +25,7 @@ struct Arguments {
     /// Only these parts.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Of fan-out, publishing and latency, only rows whose name contains this.
+    /// Of fan-out, publishing, latency and crowds, only rows whose name contains this.
     #[arg(long, default_value = "", hide_default_value = true)]
     rows: String,
     /// Measurements of each kind.

@@ -19,6 +19,8 @@ pub enum Part {
     Resume,
     /// What topics and subscriptions take in memory.
     Memory,
+    /// Real clients that are cut off and come back at once: minutes, so only if it is asked for.
+    Crowd,
     /// What stays on Postgres's disk: many minutes, so only if it is asked for.
     PostgresVacuum,
 }
@@ -35,7 +37,7 @@ impl Part {
 pub struct Plan {
     /// Which parts.
     pub parts: Vec<Part>,
-    /// Of fan-out, publishing and latency, only rows whose name contains this.
+    /// Of fan-out, publishing, latency and crowds, only rows whose name contains this.
     pub rows: String,
     /// Measurements of each kind; the median counts.
     pub pairs: usize,
@@ -53,6 +55,10 @@ pub struct Plan {
     pub latencies: usize,
     /// Clients that resume at once.
     pub resumes: Vec<usize>,
+    /// Real clients that come back at once.
+    pub crowd: usize,
+    /// The most entries that they have missed.
+    pub missed: usize,
     /// Topics that are kept in memory.
     pub topics: usize,
     /// Subscriptions that are kept in memory.
@@ -78,6 +84,8 @@ impl Plan {
             publishing: Duration::from_secs(2),
             latencies: 2_000,
             resumes: vec![1_000],
+            crowd: 15_000,
+            missed: usize::MAX,
             topics: 100_000,
             subscriptions: 10_000,
             vacuumed: 1_000_000,
@@ -97,6 +105,8 @@ impl Plan {
             publishing: Duration::from_millis(50),
             latencies: 20,
             resumes: vec![50],
+            crowd: 50,
+            missed: 400,
             topics: 1_000,
             subscriptions: 100,
             vacuumed: 800,

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crate::machine::Machine;
 use crate::plan::{Part, Plan};
 use crate::report::Report;
-use crate::{encode, fanout, latency, memory, publish, resume, vacuum};
+use crate::{crowd, encode, fanout, latency, memory, publish, resume, vacuum};
 
 /// What a run comes to; an error ends it.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -26,6 +26,7 @@ pub async fn run(plan: Plan, mut say: impl FnMut(&dyn Display) + Send) -> Result
             Part::Latency => latency::measure(&plan).await?,
             Part::Resume => (resume::measure(&plan).await?, Vec::new()),
             Part::Memory => (memory::measure(&plan).await?, Vec::new()),
+            Part::Crowd => (crowd::measure(&plan).await?, Vec::new()),
             Part::PostgresVacuum => (vacuum::measure(&plan).await?, Vec::new()),
         };
         say(&section);

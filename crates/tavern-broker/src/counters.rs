@@ -24,7 +24,8 @@ macro_rules! tallies {
 tallies! {
     published_stored, published_duplicate, published_live, live_unsent, published_rejected,
     spooled, spool_discarded, spool_entries, entries, duplicate_pushes, pending_overflow, repairs,
-    holes_lost, page_reads, page_hits, gaps, resumes, fell_off, undecodable, deaf, canaries,
+    holes_lost, page_reads, page_hits, head_reads,
+    gaps, resumes, fell_off, undecodable, deaf, canaries,
 }
 
 /// One counter.

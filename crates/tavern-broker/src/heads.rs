@@ -9,6 +9,7 @@ use tavern_backend::{Bus, Error, Head};
 use tokio::time::Instant;
 
 use crate::clock::LogClock;
+use crate::counters::Tallies;
 use crate::extent::Extent;
 use crate::patience::in_time;
 
@@ -22,6 +23,7 @@ pub(crate) struct Heads {
     bus: Bus,
     clock: Arc<LogClock>,
     extent: Arc<Extent>,
+    tallies: Arc<Tallies>,
     /// How long the log is given to answer: one call that hangs holds nobody up for good.
     patience: Duration,
     calls: Arc<Mutex<Calls>>,
@@ -39,9 +41,10 @@ impl Heads {
         bus: Bus,
         clock: Arc<LogClock>,
         extent: Arc<Extent>,
+        tallies: Arc<Tallies>,
         patience: Duration,
     ) -> Self {
-        Self { bus, clock, extent, patience, calls: Arc::default() }
+        Self { bus, clock, extent, tallies, patience, calls: Arc::default() }
     }
 
     /// The head, as asked after this call.
@@ -60,7 +63,7 @@ impl Heads {
     }
 
     fn call_after(&self, before: Option<Shared<Question>>) -> Shared<Question> {
-        let Self { bus, clock, extent, patience, calls } = self.clone();
+        let Self { bus, clock, extent, tallies, patience, calls } = self.clone();
         async move {
             if let Some(before) = before {
                 // Its failure is told to who asked for it.
@@ -70,6 +73,7 @@ impl Heads {
                 let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
                 calls.running = calls.next.take();
             }
+            tallies.head_reads.one();
             let asked = Instant::now();
             let head = in_time(patience, bus.head()).await.unwrap_or_else(|| {
                 Err(Error::unavailable("the log does not say where it ends: no answer"))

@@ -95,6 +95,7 @@ impl Node {
                 bus.clone(),
                 Arc::clone(&clock),
                 Arc::clone(&extent),
+                Arc::clone(&tallies),
                 config.repair_patience,
             ),
             pages: Pages::new(

@@ -87,6 +87,8 @@ pub struct Counters {
     pub page_reads: u64,
     /// Pages found in the cache.
     pub page_hits: u64,
+    /// How often the log was asked where it ends: once for all who ask at the same time.
+    pub head_reads: u64,
     /// Gap events given to subscribers.
     pub gaps: u64,
     /// Connections that resumed.

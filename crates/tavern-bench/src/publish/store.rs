@@ -144,6 +144,16 @@ impl Store {
         }
     }
 
+    /// Where another process finds it; `None` for memory.
+    pub(crate) fn hub_url(&self) -> Option<String> {
+        match &self.again {
+            Again::Sqlite(_, directory) => {
+                Some(format!("sqlite:{}", directory.path().join(FILE).display()))
+            }
+            _ => self.url(),
+        }
+    }
+
     /// Commits so far; `None` for a log that has none.
     ///
     /// SQLite's own count (modulo 2^32) is `iChange` in the header of the WAL's index, which is a
