@@ -259,7 +259,9 @@ impl Publisher {
         });
         let front = self.queue.front().map(|front| front.until);
         let answer = self.first_without_answer().map(|first| first.accepted() + self.patience());
-        [flight, front, answer, self.retry_at, self.deadline].into_iter().flatten().min()
+        // What is past its time may have nothing to give up: that is no reason to wake.
+        let deadline = self.deadline.filter(|_| self.flight.is_some() || !self.queue.is_empty());
+        [flight, front, answer, self.retry_at, deadline].into_iter().flatten().min()
     }
 
     /// The first whose publisher waits. All before it were answered, as answers are given from the

@@ -96,3 +96,25 @@ async fn what_is_on_its_way_takes_room_in_the_spool() {
     assert!(matches!(refused, Err(crate::Error::SpoolFull { .. })), "{refused:?}");
     broker.close().await;
 }
+
+/// Found by the simulation: what had come in when the time to drain was over, and had found
+/// no room before, was never taken out, and the publisher spun.
+#[tokio::test(start_paused = true)]
+async fn a_broker_closes_with_more_waiting_than_there_is_room_for() {
+    let takes = Duration::from_secs(3_600);
+    let slow = Slow { inner: MemoryBackend::new(), batches: Arc::default(), takes };
+    let mut config = crate::BrokerConfig::default();
+    (config.publish_queue, config.publish_batch) = (1, 1);
+    config.publish_patience = Duration::from_secs(60);
+    config.close_drain = Duration::from_millis(50);
+    let broker = Broker::builder().bus(Bus::new(slow)).config(config).build().unwrap();
+    let mut calls: Vec<_> = (0..4).map(|n| Box::pin(broker.publish("t", n.to_string()))).collect();
+    // Each is on its way, in the queue, or before it.
+    for call in &mut calls {
+        assert!(tokio::time::timeout(Duration::from_millis(1), call).await.is_err());
+    }
+    tokio::time::timeout(Duration::from_secs(10), broker.close()).await.expect("it closes");
+    for call in calls {
+        assert!(call.await.is_err());
+    }
+}
