@@ -35,7 +35,8 @@ pub struct PostgresConfig {
     /// After how much silence an empty lane is forgotten, its last seq kept in the horizon: a day by
     /// default.
     pub lane_memory: Duration,
-    /// How long an answer may take before the link counts as broken: 5 s by default.
+    /// How long an answer may take: 5 s by default. Where none comes to an append, or no sign of life
+    /// in the same time again, the link counts as broken.
     pub timeout: Duration,
     /// How often the log is looked at without a notification: 500 ms by default. It stands behind
     /// those, and tells a link that is cut in silence.

@@ -32,15 +32,21 @@
 //! which hands no notifications on, the first three may go through it; the fourth takes
 //! [`listen_url`](PostgresConfig::listen_url), which leads to the server itself. Without it everything
 //! works, but what other nodes publish comes with the poll. An address with several hosts finds the
-//! one that writes. `sslmode` is understood up to `verify-full`, with `sslrootcert`, `sslcert` and
-//! `sslkey`; a password that is not in the address comes from `passfile`, `PGPASSFILE` or `~/.pgpass`,
-//! unless others may read that file. In an address `?` may be in a password as it is; `@` and `/` are
-//! percent-encoded.
+//! one that writes; the first three have to lead to the same server, or there is no link. The database
+//! is one with the encoding UTF8. `sslmode` is understood up to `verify-full`, with `sslrootcert`,
+//! `sslcert` and `sslkey`; `sslrootcert=system` goes with `verify-full` only, and means it. A password
+//! that is not in the address comes from `passfile`, `PGPASSFILE` or `~/.pgpass`, for each host its
+//! own, unless others may read that file. In an address `?` may be in a password as it is; `@` and `/`
+//! are percent-encoded. Each connection is asked for a sign of life every 15 seconds, more often where
+//! `idle_session_timeout` asks for it, so that nothing in between forgets one that is idle; TCP
+//! keepalives come as often, unless the address says otherwise.
 //!
 //! **Under stress.** Losing a connection loses no message: all four are made anew, and what was
 //! missed is read from the log. An append whose answer is lost has an unknown outcome; sent again under
-//! its keys it is stored once. A server that does not answer within
-//! [`timeout`](PostgresConfig::timeout) counts as lost. A database that is read-only or a replica is
+//! its keys it is stored once. Whoever waits in vain for
+//! [`timeout`](PostgresConfig::timeout) gets an error; a connection on which nothing is heard for as
+//! long again is lost, and a statement that is only slow is not: a page ends in time by itself, and
+//! the next one is smaller. A process that never reads its feed publishes as ever. A database that is read-only or a replica is
 //! not used: the node says so and waits. After a restart, a promotion or a restored backup the next
 //! append opens a new epoch; clients are told if they had seen what is lost. A `statement_timeout` or a
 //! full disk fails the append, not the link; while the disk is full the node is down, says so, and

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tavern_backend::Tasks;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -45,9 +45,7 @@ impl Relay {
                     () = token.cancelled() => return,
                 };
                 let number = count.fetch_add(1, Ordering::Relaxed);
-                let Ok(server) = TcpStream::connect(("127.0.0.1", to(number))).await else {
-                    continue;
-                };
+                let Ok(server) = narrow(to(number)).await else { continue };
                 let ((asks, hears), (answers, heard)) = (client.into_split(), server.into_split());
                 carriers.spawn(carry(asks, heard, number, seen.subscribe(), Duration::ZERO));
                 carriers.spawn(carry(answers, hears, number, seen.subscribe(), pause));
@@ -64,6 +62,13 @@ impl Relay {
     pub(crate) fn hush(&self) {
         self.hushed.send_replace(self.taken.load(Ordering::Relaxed));
     }
+}
+
+/// A connection that holds little on its way: who sends much has to wait for who takes it.
+async fn narrow(port: u16) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(32 << 10)?;
+    socket.connect(([127, 0, 0, 1], port).into()).await
 }
 
 async fn carry(

@@ -89,10 +89,10 @@ fn noise(size: usize) -> String {
 /// What it is behind takes much longer to come than the patience for one answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_on_a_slow_line_is_behind_and_stays() {
-    const MESSAGES: usize = 50;
+    const MESSAGES: usize = 160;
     let stand = Stand::start().await;
     let port = stand.server.port();
-    let relay = Relay::with_pause(move |_| port, Duration::from_millis(8)).await;
+    let relay = Relay::with_pause(move |_| port, Duration::from_millis(4)).await;
     let slow = stand.at(relay.url()).with(|config| config.timeout = Duration::from_millis(800));
     let node = slow.open().await.unwrap();
     let (mut feed, health) = (node.feed().unwrap(), node.health());
