@@ -25,6 +25,7 @@
 
 mod cable;
 pub mod cases;
+pub mod chaos;
 mod client;
 mod conformance;
 pub mod engine;
@@ -34,10 +35,13 @@ mod listener;
 mod memory;
 mod oracle;
 mod process;
+pub mod proxy;
 mod recorder;
 mod rig;
 mod said;
 pub mod say;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod soak;
 mod stage;
 mod stream;
@@ -50,7 +54,7 @@ pub use faulty::Fault;
 pub use hub::Hub;
 pub use listener::Listener;
 pub use memory::MemoryRig;
-pub use oracle::Oracle;
+pub use oracle::{Answer, Ledger, Oracle, Record, Verdict};
 pub use recorder::{Event, SseRecorder};
 pub use rig::Rig;
 pub use said::Said;
