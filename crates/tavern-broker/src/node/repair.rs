@@ -19,6 +19,10 @@ use crate::sequencer::Step;
 
 /// Entries read at once.
 const PAGE: usize = 1_024;
+/// A page that does not come in time is asked for again as a part of it: a line may be slow.
+const LESS: usize = 8;
+/// The tries among which the patience is divided.
+const TRIES: u32 = 4;
 
 /// The hole that is being read.
 #[derive(Default)]
@@ -28,6 +32,8 @@ pub(crate) struct Repair {
     backoff: Backoff,
     /// The rest of a hole of which a part was read: nothing to wait for.
     eager: bool,
+    /// How often a page of this hole did not come in time: by so many [`LESS`] the next is smaller.
+    smaller: u32,
     /// What was told to be removed, until there is no hole any more.
     told: Told,
     /// Since when the hole could not be read although the link is up.
@@ -96,6 +102,7 @@ impl Reader {
             self.repair.hole = hole;
             if hole.is_some() {
                 (self.repair.eager, self.repair.told) = (old.eager, old.told);
+                self.repair.smaller = old.smaller;
             }
         }
         let Some((from, to)) = hole else { return };
@@ -107,7 +114,8 @@ impl Reader {
             None => self.node.config.repair_delay,
             Some(_) => self.repair.backoff.next(),
         };
-        let patience = self.node.config.repair_patience;
+        let patience = self.node.config.repair_patience / TRIES;
+        let page = (PAGE / LESS.pow(self.repair.smaller)).max(1);
         let filters = self.node.interest.filters();
         let (bus, mut health) = (self.node.bus.clone(), self.node.bus.health());
         self.repair.reading = Some(
@@ -115,7 +123,7 @@ impl Reader {
                 tokio::time::sleep(delay).await;
                 // While the link is down no clock runs, and nothing can be read.
                 health.wait_up().await;
-                let query = ReadQuery::range(from - 1, to).with_limit(PAGE).with_filters(filters);
+                let query = ReadQuery::range(from - 1, to).with_limit(page).with_filters(filters);
                 match in_time(patience, bus.read(query)).await {
                     Some(Ok(page)) => Answer::Page(page),
                     Some(Err(error)) => Answer::Failed(error),
@@ -147,7 +155,8 @@ impl Reader {
             }
             Answer::Silent => {
                 tracing::warn!(from, to, "a hole cannot be read: the backend does not answer");
-                self.failed(to, self.node.config.repair_patience);
+                self.repair.smaller = (self.repair.smaller + 1).min(TRIES - 1);
+                self.failed(to, self.node.config.repair_patience / TRIES);
             }
         }
     }

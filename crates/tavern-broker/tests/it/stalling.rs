@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use tavern_backend::{Backend, Bus, Error, Keep, Retention};
+use tavern_backend::{Backend, Bus, Error, Keep, MessageEnvelope, Retention};
 use tavern_broker::{Broker, BrokerConfig, Delivery, Outcome, Settled};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -43,6 +43,34 @@ async fn after_a_live_message_that_failed_there_is_nothing_to_do() {
     // The time of the next try comes, and there is nothing to try.
     tokio::time::sleep(Duration::from_millis(100)).await;
     check_idle(Duration::from_millis(300)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_behind_a_slow_line_is_read_in_smaller_pages_and_is_no_gap() {
+    let engine = engine(rules());
+    // An entry takes 5 ms; a whole page would take ten times the patience.
+    let backend = Faulty::new(&engine).read(|inner, query| async move {
+        let page = inner.read(query).await?;
+        tokio::time::sleep(Duration::from_millis(5) * page.entries.len().try_into().unwrap()).await;
+        Ok(page)
+    });
+    let cable = backend.cable();
+    let broker = faulty(backend, config());
+    let (mut stream, _) = open(&broker, &["t"]).await;
+    let other = Bus::new(engine.node());
+    cable.lose_pushes(200);
+    for n in 0..200 {
+        other.publish(message(n)).await.unwrap();
+    }
+    for n in 0..200 {
+        let delivery = tokio::time::timeout(LIMIT, stream.recv()).await.unwrap();
+        let Some(Delivery::Message(message)) = delivery else { panic!("{n}: {delivery:?}") };
+        assert_eq!(message.data().as_str(), n.to_string());
+    }
+}
+
+fn message(n: u32) -> MessageEnvelope {
+    MessageEnvelope::new("t".try_into().unwrap(), n.to_string())
 }
 
 #[tokio::test]
