@@ -84,9 +84,11 @@ async fn publishers_that_wait_for_their_answers_share_every_batch() {
 async fn what_is_on_its_way_takes_room_in_the_spool() {
     let takes = Duration::from_secs(2);
     let slow = Slow { inner: MemoryBackend::new(), batches: Arc::default(), takes };
-    let mut config = crate::BrokerConfig::default();
-    config.publish_patience = Duration::from_millis(20);
-    config.spool_entries = 5;
+    let config = crate::BrokerConfig {
+        publish_patience: Duration::from_millis(20),
+        spool_entries: 5,
+        ..crate::BrokerConfig::default()
+    };
     let broker = Broker::builder().bus(Bus::new(slow)).config(config).build().unwrap();
     for n in 0..5 {
         let outcome = broker.publish("news", "x").await;
@@ -103,10 +105,13 @@ async fn what_is_on_its_way_takes_room_in_the_spool() {
 async fn a_broker_closes_with_more_waiting_than_there_is_room_for() {
     let takes = Duration::from_secs(3_600);
     let slow = Slow { inner: MemoryBackend::new(), batches: Arc::default(), takes };
-    let mut config = crate::BrokerConfig::default();
-    (config.publish_queue, config.publish_batch) = (1, 1);
-    config.publish_patience = Duration::from_secs(60);
-    config.close_drain = Duration::from_millis(50);
+    let config = crate::BrokerConfig {
+        publish_queue: 1,
+        publish_batch: 1,
+        publish_patience: Duration::from_secs(60),
+        close_drain: Duration::from_millis(50),
+        ..crate::BrokerConfig::default()
+    };
     let broker = Broker::builder().bus(Bus::new(slow)).config(config).build().unwrap();
     let mut calls: Vec<_> = (0..4).map(|n| Box::pin(broker.publish("t", n.to_string()))).collect();
     // Each is on its way, in the queue, or before it.
