@@ -25,7 +25,6 @@
 
 mod cable;
 pub mod cases;
-pub mod chaos;
 mod client;
 mod conformance;
 pub mod engine;
@@ -35,7 +34,6 @@ mod listener;
 mod memory;
 mod oracle;
 mod process;
-pub mod proxy;
 mod recorder;
 mod rig;
 mod said;
@@ -54,7 +52,7 @@ pub use faulty::Fault;
 pub use hub::Hub;
 pub use listener::Listener;
 pub use memory::MemoryRig;
-pub use oracle::{Answer, Ledger, Oracle, Record, Verdict};
+pub use oracle::Oracle;
 pub use recorder::{Event, SseRecorder};
 pub use rig::Rig;
 pub use said::Said;
