@@ -9,7 +9,8 @@ use std::time::Duration;
 use tavern_testkit::engine::{
     NatsOptions, NatsServer, PostgresOptions, PostgresServer, RedisOptions, RedisServer,
 };
-use tavern_testkit::soak::{Outcome, Soak, Trouble, Wire};
+use tavern_testkit::proxy::Proxy;
+use tavern_testkit::soak::{Outcome, Soak, Trouble};
 use tokio::process::Command;
 
 #[tokio::main]
@@ -61,8 +62,8 @@ async fn main() -> ExitCode {
 enum Engine {
     Sqlite,
     Redis(RedisServer),
-    Nats(NatsServer, Wire),
-    Postgres(PostgresServer, Wire),
+    Nats(NatsServer, Proxy),
+    Postgres(PostgresServer, Proxy),
 }
 
 impl Engine {
@@ -74,12 +75,12 @@ impl Engine {
             "nats" => {
                 let options = NatsOptions::default().with_lame_duck_grace(Duration::from_secs(1));
                 let server = NatsServer::start(options).await?;
-                let wire = Wire::to(server.port()).await?;
+                let wire = Proxy::to(server.port()).await?;
                 Self::Nats(server, wire)
             }
             "postgres" => {
                 let server = PostgresServer::start(PostgresOptions::new()).await?;
-                let wire = Wire::to(server.port()).await?;
+                let wire = Proxy::to(server.port()).await?;
                 Self::Postgres(server, wire)
             }
             _ => Self::Sqlite,

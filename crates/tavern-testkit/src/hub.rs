@@ -1,5 +1,6 @@
 //! Hubs as real processes.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub struct Hub {
     binary: PathBuf,
     dir: PathBuf,
     port: u16,
+    /// Where it writes what it logs; to standard error if nowhere.
+    log: Option<PathBuf>,
     child: Child,
 }
 
@@ -29,9 +32,27 @@ impl Hub {
     ///
     /// If it starts and never answers.
     pub async fn start(binary: &Path, dir: &Path) -> io::Result<Self> {
+        Self::new(binary, dir, None).await
+    }
+
+    /// The same; what it logs, from `warn` on, is added to the file `log`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and if the file cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_logging(binary: &Path, dir: &Path, log: &Path) -> io::Result<Self> {
+        Self::new(binary, dir, Some(log)).await
+    }
+
+    async fn new(binary: &Path, dir: &Path, log: Option<&Path>) -> io::Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = spawn(binary, dir, port)?;
-        let hub = Self { binary: binary.to_owned(), dir: dir.to_owned(), port, child };
+        let child = spawn(binary, dir, port, log)?;
+        let (binary, dir) = (binary.to_owned(), dir.to_owned());
+        let hub = Self { binary, dir, port, log: log.map(Path::to_owned), child };
         hub.answers().await;
         Ok(hub)
     }
@@ -73,7 +94,7 @@ impl Hub {
     ///
     /// If it starts and never answers.
     pub async fn restart(&mut self) -> io::Result<()> {
-        self.child = spawn(&self.binary, &self.dir, self.port)?;
+        self.child = spawn(&self.binary, &self.dir, self.port, self.log.as_deref())?;
         self.answers().await;
         Ok(())
     }
@@ -90,12 +111,15 @@ impl Hub {
     }
 }
 
-fn spawn(binary: &Path, dir: &Path, port: u16) -> io::Result<Child> {
-    Command::new(binary)
-        .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--log", "error"])
-        .current_dir(dir)
-        .kill_on_drop(true)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
+fn spawn(binary: &Path, dir: &Path, port: u16, log: Option<&Path>) -> io::Result<Child> {
+    let mut command = Command::new(binary);
+    command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]);
+    command.current_dir(dir).kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null());
+    match log {
+        Some(log) => {
+            let file = OpenOptions::new().create(true).append(true).open(log)?;
+            command.args(["--log", "warn"]).stderr(file).spawn()
+        }
+        None => command.args(["--log", "error"]).spawn(),
+    }
 }

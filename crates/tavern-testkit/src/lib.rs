@@ -25,6 +25,7 @@
 
 mod cable;
 pub mod cases;
+pub mod chaos;
 mod client;
 mod conformance;
 pub mod engine;
@@ -34,6 +35,7 @@ mod listener;
 mod memory;
 mod oracle;
 mod process;
+pub mod proxy;
 mod recorder;
 mod rig;
 mod said;
@@ -52,7 +54,7 @@ pub use faulty::Fault;
 pub use hub::Hub;
 pub use listener::Listener;
 pub use memory::MemoryRig;
-pub use oracle::Oracle;
+pub use oracle::{Answer, Ledger, Oracle, Record, Verdict};
 pub use recorder::{Event, SseRecorder};
 pub use rig::Rig;
 pub use said::Said;

@@ -1,8 +1,15 @@
 //! Judges what a client recorded, knowing only what was published.
 
+mod judge;
+mod ledger;
+mod record;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::recorder::Event;
+pub use judge::Verdict;
+pub use ledger::{Answer, Ledger};
+pub use record::Record;
 
 /// Judges the record of one client: complete, in order, once, and nothing of others.
 ///
@@ -95,7 +102,7 @@ impl Oracle {
 }
 
 /// The seq of `1<epoch>-<seq>[~id]`.
-fn seq_of(id: &str) -> Option<u64> {
+pub(crate) fn seq_of(id: &str) -> Option<u64> {
     let cursor = id.split('~').next()?;
     cursor.rsplit_once('-')?.1.parse().ok()
 }

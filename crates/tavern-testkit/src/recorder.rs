@@ -42,6 +42,13 @@ impl SseRecorder {
         Self { http: reqwest::Client::new(), query, parser: Parser::new(), response: None }
     }
 
+    /// The same with a scope, which needs no escaping in a URL.
+    #[must_use]
+    pub fn with_scope(mut self, scope: &str) -> Self {
+        self.query = format!("{}&scope={scope}", self.query);
+        self
+    }
+
     /// What it would send as `Last-Event-ID`.
     #[must_use]
     pub fn last_event_id(&self) -> &str {

@@ -2,7 +2,6 @@
 //! oracle.
 
 mod trouble;
-mod wire;
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +17,6 @@ use crate::recorder::SseRecorder;
 use crate::wait::within;
 
 pub use trouble::Trouble;
-pub use wire::Wire;
 
 /// How large a soak is.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tavern_testkit::engine::{
     NatsOptions, NatsServer, PostgresOptions, PostgresServer, RedisOptions, RedisServer,
 };
-use tavern_testkit::soak::{Outcome, Soak, Trouble, Wire};
+use tavern_testkit::proxy::Proxy;
+use tavern_testkit::soak::{Outcome, Soak, Trouble};
 use tokio::process::Command;
 
 /// Set in the processes that play the publishers: the number, then the urls of the hubs.
@@ -91,7 +92,7 @@ async fn nobody_misses_anything_while_nats_is_killed_stopped_and_cut_off() {
     }
     let options = NatsOptions::default().with_lame_duck_grace(Duration::from_millis(500));
     let server = NatsServer::start(options).await.unwrap();
-    let wire = Wire::to(server.port()).await.unwrap();
+    let wire = Proxy::to(server.port()).await.unwrap();
     let backend = Some(format!("nats://127.0.0.1:{}", wire.port()));
     let name = "nobody_misses_anything_while_nats_is_killed_stopped_and_cut_off";
     let trouble = Trouble::Nats(&server, &wire, Duration::from_secs(1));
@@ -114,7 +115,7 @@ async fn nobody_misses_anything_while_postgres_is_killed_stopped_and_cut_off() {
         return;
     }
     let server = PostgresServer::start(PostgresOptions::new().without_fsync()).await.unwrap();
-    let wire = Wire::to(server.port()).await.unwrap();
+    let wire = Proxy::to(server.port()).await.unwrap();
     let backend = Some(format!("postgres://postgres@127.0.0.1:{}/postgres", wire.port()));
     let name = "nobody_misses_anything_while_postgres_is_killed_stopped_and_cut_off";
     let trouble = Trouble::Postgres(&server, &wire, Duration::from_secs(1));

@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::wire::Wire;
 use crate::engine::{NatsServer, PostgresServer, RedisServer};
 use crate::hub::Hub;
+use crate::proxy::Proxy;
 use crate::wait::within;
 
 /// Time between two looks.
@@ -25,13 +25,13 @@ pub enum Trouble<'a> {
     /// started again: one after the other. The first stop is as long as this, the others a second at
     /// most. A cut is followed by the kill whatever the hubs have made good by then; the others are
     /// over when all hubs are ready again.
-    Nats(&'a NatsServer, &'a Wire, Duration),
+    Nats(&'a NatsServer, &'a Proxy, Duration),
     /// The connections of the hubs are terminated by the server's own means; the server is killed
     /// with -9 and started again, is stopped, is ended in order and started again; all connections
     /// over the wire are cut: one after the other. The first stop is as long as this, the others a
     /// second at most. What is begun anew is over when all hubs are ready again; a termination and a
     /// cut are not waited for.
-    Postgres(&'a PostgresServer, &'a Wire, Duration),
+    Postgres(&'a PostgresServer, &'a Proxy, Duration),
 }
 
 /// Ends all connections of hubs, and of nobody else.

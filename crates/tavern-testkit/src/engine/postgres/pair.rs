@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::options::PostgresOptions;
 use super::server::PostgresServer;
-use crate::soak::Wire;
+use crate::proxy::Proxy;
 
 /// Two servers, of which one replicates the other, and an address that leads to whoever is the
 /// primary, as a proxy or a name that moves does.
@@ -14,7 +14,7 @@ pub struct PostgresPair {
     servers: [PostgresServer; 2],
     /// Which of them is the primary.
     primary: AtomicUsize,
-    wire: Wire,
+    wire: Proxy,
 }
 
 impl PostgresPair {
@@ -30,7 +30,7 @@ impl PostgresPair {
         options.settings.insert(0, ("wal_keep_size".to_owned(), "512MB".to_owned()));
         let primary = PostgresServer::start(options).await?;
         let replica = PostgresServer::replica_of(&primary).await?;
-        let wire = Wire::to(primary.port()).await?;
+        let wire = Proxy::to(primary.port()).await?;
         Ok(Self { servers: [primary, replica], primary: AtomicUsize::new(0), wire })
     }
 
