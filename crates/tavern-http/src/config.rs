@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::AllowedOrigin;
+use crate::{AdmitRate, AllowedOrigin};
 
 /// How an event stream is written.
 #[derive(Debug, Clone)]
@@ -58,6 +58,9 @@ pub struct HttpConfig {
     pub allow_origins: Vec<AllowedOrigin>,
     /// The most streams open at once; further clients are told to come back. No limit.
     pub max_streams: Option<usize>,
+    /// How many streams may begin in a second; further clients are told to come back, spread over
+    /// the time it takes to let them in. No limit.
+    pub admit: Option<AdmitRate>,
     /// The most `topic` parameters of one stream. 64.
     pub max_topics: usize,
     /// The most bytes in the body of `POST /publish`. 16 MiB.
@@ -74,6 +77,7 @@ impl Default for HttpConfig {
             sse: SseConfig::default(),
             allow_origins: Vec::new(),
             max_streams: None,
+            admit: None,
             max_topics: 64,
             max_body: 16 << 20,
             max_messages: 10_000,
@@ -101,6 +105,13 @@ impl HttpConfig {
     #[must_use]
     pub const fn with_max_streams(mut self, streams: Option<usize>) -> Self {
         self.max_streams = streams;
+        self
+    }
+
+    /// Sets [`admit`](Self::admit).
+    #[must_use]
+    pub const fn with_admit(mut self, rate: Option<AdmitRate>) -> Self {
+        self.admit = rate;
         self
     }
 

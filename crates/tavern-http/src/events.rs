@@ -12,7 +12,7 @@ use tavern_broker::Error;
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::query::Query;
-use crate::{SseBody, come_back, response};
+use crate::{SseBody, come_back, come_back_after, response};
 
 const KNOWN: &[&str] = &["topic", "scope", "lastEventId", "start"];
 
@@ -41,6 +41,10 @@ pub(crate) async fn get(
             }
         },
     };
+    if let Some(Err(wait)) = hub.admission().map(|admission| admission.admit(sse)) {
+        hub.traffic().stream_deferred();
+        return Ok(come_back_after(wait));
+    }
     let filters = wanted.filters.iter().map(TopicFilter::as_str);
     let mut subscribe = hub.broker().subscribe(filters).resume(wanted.last);
     if let Some(scope) = &wanted.scope {

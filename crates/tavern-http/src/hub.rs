@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::metrics::Traffic;
 use crate::problem::{Kind, Problem};
-use crate::{HttpConfig, events, observe, origin, page, publish, topics};
+use crate::{Admission, HttpConfig, events, observe, origin, page, publish, topics};
 
 /// A broker behind HTTP, cheap to clone: the routes share its limits and counters.
 ///
@@ -26,6 +26,7 @@ struct Shared {
     broker: Broker,
     config: HttpConfig,
     streams: Option<Arc<Semaphore>>,
+    admission: Option<Admission>,
     traffic: Arc<Traffic>,
 }
 
@@ -40,7 +41,8 @@ impl Hub {
     pub fn new(broker: Broker, config: HttpConfig) -> Self {
         let streams = config.max_streams;
         let streams = streams.map(|n| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS))));
-        Self(Arc::new(Shared { broker, config, streams, traffic: Arc::default() }))
+        let admission = config.admit.map(Admission::new);
+        Self(Arc::new(Shared { broker, config, streams, admission, traffic: Arc::default() }))
     }
 
     /// `GET /events`.
@@ -94,6 +96,10 @@ impl Hub {
 
     pub(crate) fn streams(&self) -> Option<&Arc<Semaphore>> {
         self.0.streams.as_ref()
+    }
+
+    pub(crate) fn admission(&self) -> Option<&Admission> {
+        self.0.admission.as_ref()
     }
 
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {

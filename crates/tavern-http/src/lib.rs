@@ -27,15 +27,17 @@
 //!
 //! A stream has no task and no queue of its own: it is polled by its connection, and takes what it
 //! has not had from the broker's ring. What is queued for a connection leaves in one write. A
-//! client that does not read holds back only itself. While the hub closes, or has as many streams
-//! as it may, an `EventSource` is answered with status 200, a spread `retry:` and the end, because
-//! any other status would end it for good.
+//! client that does not read holds back only itself. While the hub closes, has as many streams as it
+//! may, or is come to by more at once than it [admits](HttpConfig::admit), an `EventSource` is answered
+//! with status 200, a spread `retry:` and the end, because any other status would end it for good.
+//! There is no `id:` in that answer: the client keeps its own, and misses nothing.
 //!
 //! # Errors
 //!
 //! Everything a client can do wrong is answered with `application/problem+json` (RFC 9457); the
 #![doc = "kinds are listed in `PROBLEMS.md`, to which their `type` points."]
 
+mod admission;
 mod body;
 mod config;
 mod events;
@@ -52,9 +54,10 @@ mod query;
 mod response;
 mod topics;
 
+pub use admission::{Admission, AdmitRate};
 pub use body::SseBody;
 pub use config::{HttpConfig, SseConfig};
 pub use hub::{Hub, routes};
 pub use origin::{AllowedOrigin, InvalidOrigin};
 pub use problem::unreadable;
-pub use response::{come_back, sse_response};
+pub use response::{come_back, come_back_after, sse_response};

@@ -17,6 +17,7 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(crate) struct Traffic {
     streams_opened: AtomicU64,
     streams_refused: AtomicU64,
+    streams_deferred: AtomicU64,
     writes: AtomicU64,
     frames: AtomicU64,
     bytes: AtomicU64,
@@ -29,6 +30,19 @@ impl Traffic {
 
     pub(crate) fn stream_refused(&self) {
         self.streams_refused.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn stream_deferred(&self) {
+        self.streams_deferred.fetch_add(1, Relaxed);
+    }
+
+    /// What `/status` says of it.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        serde_json::json!({
+            "streams_opened": self.streams_opened.load(Relaxed),
+            "streams_refused": self.streams_refused.load(Relaxed),
+            "streams_deferred": self.streams_deferred.load(Relaxed),
+        })
     }
 
     pub(crate) fn wrote(&self, frames: usize, bytes: usize) {
@@ -98,8 +112,13 @@ pub(crate) fn encode(
     counter("http_streams_opened", "Streams opened", traffic.streams_opened.load(Relaxed));
     counter(
         "http_streams_refused",
-        "Streams told to come back",
+        "Streams told to come back, as the hub was full or closing",
         traffic.streams_refused.load(Relaxed),
+    );
+    counter(
+        "http_streams_deferred",
+        "Streams told to come back later, as too many came at once",
+        traffic.streams_deferred.load(Relaxed),
     );
     counter("http_stream_writes", "Writes to streams", traffic.writes.load(Relaxed));
     counter("http_stream_frames", "Frames in these writes", traffic.frames.load(Relaxed));

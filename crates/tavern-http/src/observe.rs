@@ -4,13 +4,23 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde::Serialize;
 use serde_json::json;
+use tavern_broker::Status;
 
 use crate::hub::Hub;
 use crate::metrics;
 use crate::problem::{Kind, Problem};
 
 const NO_STORE: (http::HeaderName, &str) = (CACHE_CONTROL, "no-store");
+
+/// What the node says of itself, and what HTTP adds.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    node: Status,
+    http: serde_json::Value,
+}
 
 /// The process runs and answers.
 pub(crate) async fn healthz() -> Response {
@@ -31,7 +41,8 @@ pub(crate) async fn readyz(State(hub): State<Hub>) -> Result<Response, Problem> 
 }
 
 pub(crate) async fn status(State(hub): State<Hub>) -> Response {
-    ([NO_STORE], Json(hub.broker().status())).into_response()
+    let status = Whole { node: hub.broker().status(), http: hub.traffic().status() };
+    ([NO_STORE], Json(status)).into_response()
 }
 
 pub(crate) async fn metrics(State(hub): State<Hub>) -> Result<Response, Problem> {

@@ -25,6 +25,12 @@ pub fn come_back(config: &SseConfig) -> Response {
     stream(Body::from(spread_retry(config)))
 }
 
+/// The same, for a server that knows when it can: see [`Admission`](crate::Admission).
+#[must_use]
+pub fn come_back_after(wait: Duration) -> Response {
+    stream(Body::from(tavern_sse::retry(wait)))
+}
+
 /// A stream's status and headers, around `body`.
 pub(crate) fn stream(body: Body) -> Response {
     let mut response = Response::new(body);
@@ -39,9 +45,13 @@ pub(crate) fn stream(body: Body) -> Response {
 
 /// A `retry:` block with the configured time and its random part.
 pub(crate) fn spread_retry(config: &SseConfig) -> Bytes {
-    let spread = u64::try_from(config.retry_spread.as_millis()).unwrap_or(u64::MAX);
+    tavern_sse::retry(config.retry.saturating_add(spread(config.retry_spread)))
+}
+
+/// A random part of `time`, in whole milliseconds.
+pub(crate) fn spread(time: Duration) -> Duration {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     // Without randomness clients come back a little more together; that is no reason to fail.
     let random = getrandom::u64().unwrap_or(0);
-    let part = Duration::from_millis(random % spread.saturating_add(1));
-    tavern_sse::retry(config.retry.saturating_add(part))
+    Duration::from_millis(millis.checked_add(1).map_or(random, |millis| random % millis))
 }

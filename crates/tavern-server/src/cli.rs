@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -70,6 +71,12 @@ pub(crate) struct ServeArgs {
     /// Most streams open at once [default: what the limit of open files allows]
     #[arg(long, env = "TAVERN_MAX_STREAMS", value_name = "N")]
     pub(crate) max_streams: Option<usize>,
+    /// Most streams that begin in a second; who comes beyond that is told when to come back [default: no limit]
+    #[arg(long, env = "TAVERN_ADMIT_RATE", value_name = "N")]
+    pub(crate) admit_rate: Option<NonZeroU32>,
+    /// Most streams that begin at once after a quiet time [default: as many as in a second]
+    #[arg(long, env = "TAVERN_ADMIT_BURST", value_name = "N")]
+    pub(crate) admit_burst: Option<NonZeroU32>,
     /// Most topics of one stream [default: 64]
     #[arg(long, env = "TAVERN_MAX_TOPICS", value_name = "N")]
     pub(crate) max_topics: Option<usize>,

@@ -1,6 +1,7 @@
 //! The configuration file.
 
 use std::io::ErrorKind;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub(crate) struct File {
     pub(crate) heartbeat: Option<Span>,
     pub(crate) retry: Option<Span>,
     pub(crate) max_streams: Option<usize>,
+    pub(crate) admit_rate: Option<NonZeroU32>,
+    pub(crate) admit_burst: Option<NonZeroU32>,
     pub(crate) max_topics: Option<usize>,
     pub(crate) max_body: Option<usize>,
     pub(crate) max_messages: Option<usize>,

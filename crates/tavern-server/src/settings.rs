@@ -1,9 +1,10 @@
 //! What a hub runs with: command line over environment over file over defaults.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tavern::backend::Retention;
-use tavern::http::{AllowedOrigin, HttpConfig, SseConfig};
+use tavern::http::{AdmitRate, AllowedOrigin, HttpConfig, SseConfig};
 
 use crate::cli::{Durability, ServeArgs};
 use crate::failure::Failure;
@@ -36,6 +37,8 @@ impl Settings {
             None => origins(file.allow_origins.unwrap_or_default())?,
         };
         http.max_streams = args.max_streams.or(file.max_streams);
+        http.admit =
+            admit(args.admit_rate.or(file.admit_rate), args.admit_burst.or(file.admit_burst))?;
         http.max_topics = args.max_topics.or(file.max_topics).unwrap_or(http.max_topics);
         http.max_body = args.max_body.or(file.max_body).unwrap_or(http.max_body);
         http.max_messages = args.max_messages.or(file.max_messages).unwrap_or(http.max_messages);
@@ -74,6 +77,23 @@ fn sse(args: &ServeArgs, file: &File) -> SseConfig {
         sse = sse.with_retry(retry.0, retry.0);
     }
     sse
+}
+
+/// How many streams may begin, if that is limited.
+fn admit(
+    rate: Option<NonZeroU32>,
+    burst: Option<NonZeroU32>,
+) -> Result<Option<AdmitRate>, Failure> {
+    match (rate, burst) {
+        (Some(rate), burst) => {
+            let rate = AdmitRate::per_second(rate);
+            Ok(Some(burst.map_or(rate, |burst| rate.with_burst(burst))))
+        }
+        (None, Some(_)) => Err(Failure::usage(
+            "`admit_burst` is set without `admit_rate`, the streams that may begin in a second",
+        )),
+        (None, None) => Ok(None),
+    }
 }
 
 fn origins(texts: Vec<String>) -> Result<Vec<AllowedOrigin>, Failure> {

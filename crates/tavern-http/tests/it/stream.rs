@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use tavern_backend::MemoryBackend;
-use tavern_http::{HttpConfig, SseConfig};
+use tavern_http::{AdmitRate, HttpConfig, SseConfig};
 use tavern_sse::Item;
 
 use crate::kit::{Hub, eventually, within};
@@ -200,4 +200,50 @@ async fn one_stream_too_many_is_told_to_come_back() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_comes_with_too_many_is_told_when_to_come_back_and_keeps_its_id() {
+    let one = std::num::NonZeroU32::MIN;
+    let sse = SseConfig::default().with_retry(Duration::from_millis(50), Duration::ZERO);
+    let config = HttpConfig::default().with_sse(sse).with_admit(Some(AdmitRate::per_second(one)));
+    let hub = Hub::with(config).await;
+    let mut first = hub.open("/events?topic=a").await;
+    let id = first.opening().await;
+    hub.publish("a", "missed").await;
+    drop(first);
+
+    // One has begun: the next second has room for another.
+    let mut told = Vec::new();
+    let mut back = within("a stream", async {
+        loop {
+            let mut again = hub.resume("/events?topic=a", &id).await;
+            assert_eq!(again.headers()["content-type"], "text/event-stream");
+            let Some(Item::Retry(retry)) = again.item().await else {
+                panic!("`retry:` comes first")
+            };
+            match again.item().await {
+                // No id among it: a browser keeps its own.
+                None => told.push(retry),
+                Some(Item::Block(block)) => break block,
+                Some(other) => panic!("{other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(back.data.take().as_deref(), Some("missed"));
+    assert!(told.len() > 1, "{told:?}");
+    assert!(
+        told.is_sorted() && told[0] < *told.last().unwrap(),
+        "the more wait, the later: {told:?}"
+    );
+
+    let deferred = u64::try_from(told.len()).unwrap();
+    let status: serde_json::Value = hub.get("/status").send().await.unwrap().json().await.unwrap();
+    assert_eq!(status["http"]["streams_deferred"], deferred, "{status}");
+    assert_eq!(status["http"]["streams_opened"], 2, "{status}");
+    let metrics = hub.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let line = format!("tavern_http_streams_deferred_total {deferred}\n");
+    assert!(metrics.contains(&line), "{metrics}");
 }

@@ -55,6 +55,19 @@ fn the_file_is_read_and_a_flag_wins_over_it() {
 }
 
 #[test]
+fn streams_begin_at_a_rate_if_one_is_set() {
+    assert_eq!(settings(&[], "").http.admit, None);
+    let count = |n| std::num::NonZeroU32::new(n).unwrap();
+    let file = "admit_rate = 100\nadmit_burst = 300";
+    let rate = AdmitRate::per_second(count(100));
+    assert_eq!(settings(&["--admit-rate=100"], "").http.admit, Some(rate));
+    assert_eq!(settings(&[], file).http.admit, Some(rate.with_burst(count(300))));
+    let flags = ["--admit-rate=7", "--admit-burst=8"];
+    let flagged = AdmitRate::per_second(count(7)).with_burst(count(8));
+    assert_eq!(settings(&flags, file).http.admit, Some(flagged));
+}
+
+#[test]
 fn anonymous_needs_no_value() {
     assert!(settings(&["--anonymous"], "anonymous = false").anonymous);
 }
@@ -89,5 +102,7 @@ fn a_mistake_in_the_file_is_named() {
     check_refused("heartbeat = 'soon'", "write it like `500ms`");
     check_refused("durability = 'some'", "unknown variant `some`");
     check_refused("allow_origins = ['app.example']", "is not an origin");
+    check_refused("admit_burst = 5", "without `admit_rate`");
+    check_refused("admit_rate = 0", "nonzero");
     check_refused("apply_retention = true", "no `[[retention]]` rules");
 }

@@ -41,6 +41,8 @@ async fn every_setting_can_come_from_the_file() {
         heartbeat = "5s"
         retry = "2s"
         max_streams = 10
+        admit_rate = 1000
+        admit_burst = 2000
         max_topics = 2
         max_body = 100
         max_messages = 5
