@@ -9,6 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::connect::timed;
 use crate::failure::Failure;
+use crate::line::patience;
 use crate::log::{View, parse_epoch, strange};
 use crate::number::{bits, millis, signed, unsigned};
 use crate::pattern::entries;
@@ -40,7 +41,7 @@ pub(crate) struct Batch {
 }
 
 const APPEND: &str = "SELECT word, epoch, first, outcomes, others FROM tavern.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
 impl Batch {
     /// Whether what a caller knows can be told in the same call.
@@ -103,7 +104,8 @@ impl Batch {
         let fresh = Epoch::random().map_err(|error| Failure::new(error.to_string()))?.to_string();
         let known_epoch = self.known.map(|known| known.epoch.to_string());
         let known_seq = self.known.map(|known| signed(known.seq));
-        let values: [(&(dyn ToSql + Sync), Type); 18] = [
+        let patience = i32::try_from(patience(shared.config.timeout)).unwrap_or(i32::MAX);
+        let values: [(&(dyn ToSql + Sync), Type); 19] = [
             (&view.id, Type::INT4),
             (&view.log, Type::TEXT),
             (&view.version, Type::INT8),
@@ -122,6 +124,7 @@ impl Batch {
             (&columns.record, Type::BYTEA_ARRAY),
             (&columns.outbox, Type::INT8_ARRAY),
             (&careful, Type::BOOL),
+            (&patience, Type::INT4),
         ];
         let writer = &session.writer;
         let calls = async {

@@ -16,13 +16,14 @@ use crate::failure::Failure;
 use crate::follower::Follower;
 use crate::link::Link;
 use crate::outbox::Mover;
+use crate::page;
 use crate::shared::Shared;
-use crate::{page, sweep};
+use crate::sweep::Sweeper;
 
 /// A node of a namespace that lies in a Postgres database.
 ///
-/// It holds four connections of its own, which are made anew together when one of them breaks: one
-/// appends, one asks, one follows the log, one listens. Its tasks end with
+/// It holds five connections of its own: one appends, one asks, one follows the log, one listens; these
+/// are made anew together when one of them breaks. The fifth removes what is too old. Its tasks end with
 /// [`close`](Backend::close); if the value is dropped without it, they end soon after.
 pub struct PostgresBackend {
     shared: Arc<Shared>,
@@ -80,6 +81,7 @@ impl PostgresBackend {
         let (opened, open) = oneshot::channel();
         tasks.spawn(Follower::new(Arc::clone(&shared), linked, events).run(token()));
         let wires = Tasks::new();
+        let sweeper = Sweeper::new(Arc::clone(&shared), dsn.clone());
         let link =
             Link { shared: Arc::clone(&shared), dsn, listen, inbound, wires, token: token() };
         tasks.spawn(link.run(opened));
@@ -89,7 +91,7 @@ impl PostgresBackend {
             Err(_) => return Err(Error::Closed),
         }
         tasks.spawn(Appender::new(Arc::clone(&shared), job).run(token()));
-        tasks.spawn(sweep::run(Arc::clone(&shared), token()));
+        tasks.spawn(sweeper.run(token()));
         let mover = Mover::new(Arc::clone(&shared), jobs.downgrade(), NodeId::random()?);
         tasks.spawn(mover.run(token()));
 

@@ -200,6 +200,9 @@ fn of_server(code: &SqlState, message: &str) -> Failure {
         _ if *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
             ends("the database does not write, as if it were a replica")
         }
+        _ if *code == SqlState::LOCK_NOT_AVAILABLE => {
+            said("another transaction holds a lock that is needed: `pg_locks` shows which")
+        }
         // Data, and what is too large or too complex.
         "22" | "54" => Failure { refused: true, lasting: true, ..said("the database refuses it") },
         // Deadlock, serialization.

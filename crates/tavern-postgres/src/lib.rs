@@ -27,31 +27,42 @@
 //!     FOR EACH ROW EXECUTE FUNCTION orders_changed();
 //! ```
 //!
-//! **Connections.** A node has a pool of its own of exactly four: one appends, one asks, one follows
-//! the log, one listens. An application's pool is never used. Behind `PgBouncer` in transaction mode,
-//! which hands no notifications on, the first three may go through it; the fourth takes
+//! **Connections.** A node has a pool of its own of exactly five: one appends, one asks, one follows
+//! the log, one listens, one removes what is too old. An application's pool is never used. Behind
+//! `PgBouncer` in transaction mode, which hands no notifications on, all but the fourth may go through
+//! it; that takes
 //! [`listen_url`](PostgresConfig::listen_url), which leads to the server itself. Without it everything
 //! works, but what other nodes publish comes with the poll. An address with several hosts finds the
-//! one that writes; the first three have to lead to the same server, or there is no link. The database
+//! one that writes; all that may go through a pooler have to lead to the same server. The database
 //! is one with the encoding UTF8. `sslmode` is understood up to `verify-full`, with `sslrootcert`,
 //! `sslcert` and `sslkey`; `sslrootcert=system` goes with `verify-full` only, and means it. A password
 //! that is not in the address comes from `passfile`, `PGPASSFILE` or `~/.pgpass`, for each host its
 //! own, unless others may read that file. In an address `?` may be in a password as it is; `@` and `/`
-//! are percent-encoded. Each connection is asked for a sign of life every 15 seconds, more often where
+//! are percent-encoded. Each of the first four is asked for a sign of life every 15 seconds, more often where
 //! `idle_session_timeout` asks for it, so that nothing in between forgets one that is idle; TCP
 //! keepalives come as often, unless the address says otherwise.
 //!
-//! **Under stress.** Losing a connection loses no message: all four are made anew, and what was
+//! **Under stress.** Losing a connection loses no message: they are made anew, and what was
 //! missed is read from the log. An append whose answer is lost has an unknown outcome; sent again under
-//! its keys it is stored once. Whoever waits in vain for
-//! [`timeout`](PostgresConfig::timeout) gets an error; a connection on which nothing is heard for as
-//! long again is lost, and a statement that is only slow is not: a page ends in time by itself, and
-//! the next one is smaller. A process that never reads its feed publishes as ever. A database that is read-only or a replica is
-//! not used: the node says so and waits. After a restart, a promotion or a restored backup the next
-//! append opens a new epoch; clients are told if they had seen what is lost. A `statement_timeout` or a
+//! its keys it is stored once. Whoever waits in vain for [`timeout`](PostgresConfig::timeout) gets an
+//! error; a connection on which nothing is heard for as long again is lost, and a statement that is only
+//! slow is not: a page ends in time by itself, and the next one is smaller. A process that never reads
+//! its feed publishes as ever. A database that is read-only or a replica is not used: the node says so
+//! and waits. After a restart, a crash, a promotion or a restored backup, be it of the server's files or
+//! a dump, the next append opens a new epoch; clients are told if they had seen what is lost. So it does
+//! where the log's table was emptied, which goes on above what it had, as far as floors, keys and ids
+//! tell; what somebody deletes from its end row by row is noticed only while a node that has seen it
+//! runs. A `statement_timeout` or a
 //! full disk fails the append, not the link; while the disk is full the node is down, says so, and
 //! finds out by itself when there is room. Ages and TTLs count on the server's clock: if that jumps
-//! ahead, everything is older at once; if it jumps back, the log's stands still until it has caught up.
+//! ahead, everything is older at once; if it jumps back, the log's stands still until it has caught up,
+//! a node warns of it, and not if that is more than a day: then the log goes by the server's again, and
+//! what is of tomorrow or later grows older with what comes after it in its lane. While a commit waits
+//! for a standby that is gone, publishing waits with it; nothing piles up on the server.
+//!
+//! Appends take the advisory lock `(1952545398, id)`, where `id` is the namespace's in
+//! `tavern.namespace`. As with any such lock, every role of the database can hold it, whatever its
+//! rights, and stop publishing: who shares the database is trusted that far. `pg_locks` shows who does.
 //!
 //! **Rights.** The role that a node comes in as creates the schema, for which it needs `CREATE` on the
 //! database. With [`migrate`](PostgresConfig::migrate) off somebody else applies the statements of
@@ -64,6 +75,7 @@
 //! GRANT SELECT, INSERT, UPDATE ON tavern.namespace TO node;
 //! GRANT SELECT, INSERT, UPDATE, DELETE ON tavern.lane, tavern.sent, tavern.given TO node;
 //! GRANT SELECT, INSERT, DELETE ON tavern.entry, tavern.live TO node;
+//! GRANT SELECT, INSERT ON tavern.life TO node;
 //! GRANT SELECT, DELETE ON tavern.outbox TO node;
 //! ```
 //!

@@ -17,7 +17,6 @@ use crate::dsn::Dsn;
 use crate::failure::Failure;
 use crate::follower::Inbound;
 use crate::line::{self, Line, pulse};
-use crate::log::strange;
 use crate::rights;
 use crate::schema;
 use crate::shared::{PAGES_AT_ONCE, Session, Shared};
@@ -178,10 +177,10 @@ impl Link {
     }
 }
 
-/// What the server is to all of these, without its system's identifier. An address may lead to another
+/// What the server is to all of these. An address may lead to another
 /// one from one moment to the next: some of them to one that does not write any more.
 async fn same_server(lines: [&Line; 3], limit: Duration) -> Result<String, Failure> {
-    let ask = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN tavern.incarnation() END";
+    let ask = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN tavern.server() END";
     let asked = lines.map(|line| timed(limit, line.query_typed_one(ask, &[])));
     let said = try_join_all(asked).await?;
     let said: Option<Vec<String>> = said.iter().map(|row| row.get(0)).collect();
@@ -189,10 +188,7 @@ async fn same_server(lines: [&Line; 3], limit: Duration) -> Result<String, Failu
         return Err(Failure::of_link("the database is a replica and does not write"));
     };
     match said.as_slice() {
-        [first, others @ ..] if others.iter().all(|other| other == first) => {
-            let (_, server) = first.split_once('-').ok_or_else(strange)?;
-            Ok(server.to_owned())
-        }
+        [first, others @ ..] if others.iter().all(|other| other == first) => Ok(first.clone()),
         _ => Err(Failure::of_link("the address leads now to one server, now to another")),
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use tavern_backend::{Epoch, Fork, Head, Lineage, LogTime, Position, Retention, wire};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::failure::Failure;
-use crate::line::Line;
+use crate::line::{Line, patience};
 use crate::number::unsigned;
 use crate::pattern::Rules;
 use crate::shared::{Session, Shared};
@@ -30,21 +30,26 @@ pub(crate) struct View {
 pub(crate) struct State {
     pub(crate) view: Arc<View>,
     pub(crate) head: Head,
+    /// By how many milliseconds the newest entry is ahead of the server's clock.
+    pub(crate) ahead: i64,
 }
 
 /// One statement, so of one moment.
 const HEAD: &str = "
 SELECT n.id, n.log, n.epoch, n.forks, n.retention, n.rules, n.format, n.horizon,
-    coalesce(e.seq, 0), greatest(tavern.now_ms(), coalesce(e.appended, 0)), pg_is_in_recovery(),
-    current_setting('transaction_read_only')::bool
+    coalesce(e.seq, 0), tavern.clock(e.appended), pg_is_in_recovery(),
+    current_setting('transaction_read_only')::bool,
+    coalesce(e.appended - tavern.now_ms(), 0)
 FROM tavern.namespace n LEFT JOIN LATERAL (
     SELECT x.seq, x.appended FROM tavern.entry x WHERE x.namespace = n.id ORDER BY x.seq DESC LIMIT 1
 ) e ON true
 WHERE n.name = $1";
 
+/// Who waits for another's lock ends before it is given up; see `tavern.append()`.
 const CREATE: &str = "
+WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $6::text, true))
 INSERT INTO tavern.namespace (name, log, epoch, incarnation, retention, rules, format)
-VALUES ($1, $2, $2, tavern.incarnation(), $3, $4, $5) ON CONFLICT DO NOTHING";
+SELECT $1, $2, $2, tavern.incarnation(), $3, $4, $5 FROM patience ON CONFLICT DO NOTHING";
 
 impl Shared {
     /// Asks the log where it stands; creates it if there is none.
@@ -82,7 +87,13 @@ impl Shared {
         let (log, epoch): (String, Epoch) = (row.get(1), parse_epoch(row.get(2))?);
         let version: i64 = row.get(5);
         let view = match self.view() {
-            Some(view) if view.log == log && view.version == version => view,
+            Some(view)
+                if view.id == row.get::<_, i32>(0)
+                    && view.log == log
+                    && view.version == version =>
+            {
+                view
+            }
             _ => {
                 let retention: Retention = serde_json::from_str(row.get(4)).map_err(|error| {
                     Failure::lasting(format!("the log's retention rules cannot be read ({error})"))
@@ -102,7 +113,7 @@ impl Shared {
             retention: Arc::clone(&view.retention),
             format: u8::try_from(row.get::<_, i32>(6)).map_err(|_| strange())?,
         };
-        Ok(State { view, head })
+        Ok(State { view, head, ahead: row.get(12) })
     }
 
     /// Creates the log, if nobody else has.
@@ -115,12 +126,14 @@ impl Shared {
         };
         let rules = written(&retention)?;
         let version = i64::try_from(retention.version).unwrap_or(i64::MAX);
-        let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 5] = [
+        let patience = patience(self.config.timeout).to_string();
+        let values: [(&(dyn ToSql + Sync), Type); 6] = [
             (&self.config.namespace, Type::TEXT),
             (&epoch, Type::TEXT),
             (&rules, Type::TEXT),
             (&version, Type::INT8),
             (&i32::from(wire::WRITES), Type::INT4),
+            (&patience, Type::TEXT),
         ];
         match client.ask(self.config.timeout, client.execute_typed(CREATE, &values)).await {
             // Another node was faster, where a statement is by default a serializable transaction.
@@ -151,17 +164,21 @@ impl Shared {
                 return Ok(Some((*view.retention).clone()));
             }
             let mut next = wanted.clone();
-            next.version = view.retention.version.max(wanted.version) + 1;
+            next.version = view.retention.version.max(wanted.version).saturating_add(1);
+            let Ok(version) = i64::try_from(next.version) else {
+                return Err(Failure::lasting(
+                    "the retention rules have the highest version there is",
+                ));
+            };
             tracing::info!(
                 "the log kept {}; from now on it keeps {next}, for all nodes",
                 view.retention
             );
-            let (text, version) =
-                (written(&next)?, i64::try_from(next.version).unwrap_or(i64::MAX));
+            let text = written(&next)?;
             // Everything is looked at anew.
             let change = "UPDATE tavern.namespace SET retention = $1, rules = $2, swept = 0
                 WHERE id = $3 AND rules = $4";
-            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
+            let values: [(&(dyn ToSql + Sync), Type); 4] = [
                 (&text, Type::TEXT),
                 (&version, Type::INT8),
                 (&view.id, Type::INT4),

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::line::patience;
 use crate::log::{View, parse_epoch, strange};
 use crate::number::{signed, unsigned};
-use crate::pattern::pattern;
+use crate::pattern::{WIDTH, any};
 use crate::record::{Read, read as read_record};
 use crate::shared::{Session, Shared};
 
@@ -26,7 +26,7 @@ const BYTES: i64 = 8 << 20;
 const FEW_BYTES: i64 = 128 << 10;
 
 const PAGE: &str = "SELECT kind, seq, appended, topic, scope, record
-    FROM tavern.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    FROM tavern.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 const FIND: &str = "SELECT g.seq FROM tavern.given g JOIN tavern.lane l ON l.id = g.lane
     WHERE l.namespace = $1 AND l.topic = $2 AND l.scope = $3 AND g.id = $4";
@@ -75,12 +75,11 @@ async fn page(
         None => (None, None),
         Some(filters) => {
             let topics = filters.topics().map(|topic| topic.as_str().to_owned());
-            let patterns = filters.wildcards().iter().map(pattern);
-            (Some(topics.collect::<Vec<_>>()), Some(patterns.collect::<Vec<_>>()))
+            (Some(topics.collect::<Vec<_>>()), Some(any(filters.wildcards())))
         }
     };
     let limit = i32::try_from(query.limit.max(1)).unwrap_or(i32::MAX);
-    let values: [(&(dyn ToSql + Sync), Type); 13] = [
+    let values: [(&(dyn ToSql + Sync), Type); 14] = [
         (&view.id, Type::INT4),
         (&signed(query.after), Type::INT8),
         (&signed(query.to), Type::INT8),
@@ -90,6 +89,7 @@ async fn page(
         (&topics, Type::TEXT_ARRAY),
         (&patterns, Type::TEXT_ARRAY),
         (&view.rules.patterns, Type::TEXT_ARRAY),
+        (&WIDTH, Type::INT4),
         (&view.rules.keeps, Type::INT4_ARRAY),
         (&view.rules.ages, Type::INT8_ARRAY),
         (&view.log, Type::TEXT),

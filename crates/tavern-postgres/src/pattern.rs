@@ -4,18 +4,37 @@ use tavern_backend::{Keep, Retention, TopicFilter};
 
 use crate::number::millis;
 
-/// What matches the same topics. Reserved topics are kept apart by who asks.
-pub(crate) fn pattern(filter: &TopicFilter) -> String {
-    let mut pattern = "^".to_owned();
+/// Filters of one expression. A session of the database keeps 32 expressions it has read, and reads a
+/// further one anew at each topic it holds against it; one of very many filters takes longer than
+/// some of fewer.
+pub(crate) const WIDTH: i32 = 50;
+
+/// What matches the same topics as any of these, in a few expressions. Reserved topics are kept apart
+/// by who asks.
+pub(crate) fn any(filters: &[TopicFilter]) -> Vec<String> {
+    let some = |some: &[TopicFilter]| {
+        let each = some.iter().map(pattern).collect::<Vec<_>>();
+        format!("^(?:{})$", each.join("|"))
+    };
+    filters.chunks(width()).map(some).collect()
+}
+
+fn width() -> usize {
+    usize::try_from(WIDTH).unwrap_or(1)
+}
+
+/// What matches the same topics, as a part of an expression.
+fn pattern(filter: &TopicFilter) -> String {
+    let mut pattern = String::new();
     // Whether a segment stands before, so that a slash is due.
     let mut behind = false;
     let segments = filter.as_str().split('/').collect::<Vec<_>>();
     for (at, segment) in segments.iter().enumerate() {
         let last = at + 1 == segments.len();
         match (*segment, behind, last) {
-            ("**", true, _) => pattern.push_str("(/[^/]+)*"),
-            ("**", false, true) => pattern.push_str("[^/]+(/[^/]+)*"),
-            ("**", false, false) => pattern.push_str("([^/]+/)*"),
+            ("**", true, _) => pattern.push_str("(?:/[^/]+)*"),
+            ("**", false, true) => pattern.push_str("[^/]+(?:/[^/]+)*"),
+            ("**", false, false) => pattern.push_str("(?:[^/]+/)*"),
             (segment, behind_now, _) => {
                 if behind_now {
                     pattern.push('/');
@@ -28,7 +47,6 @@ pub(crate) fn pattern(filter: &TopicFilter) -> String {
             }
         }
     }
-    pattern.push('$');
     pattern
 }
 
@@ -43,7 +61,8 @@ fn literal(into: &mut String, text: &str) {
     }
 }
 
-/// Rules as the functions take them: the last one matches everything.
+/// Rules as the functions take them: the last one matches everything. Each expression has [`WIDTH`] of
+/// them, as its groups; of several that match, the first is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rules {
     pub(crate) patterns: Vec<String>,
@@ -55,7 +74,9 @@ impl Rules {
     pub(crate) fn new(retention: &Retention) -> Self {
         let rules = || retention.rules.iter();
         let keeps = || rules().map(|rule| rule.keep).chain([retention.default]);
-        let patterns = rules().map(|rule| pattern(&rule.topics)).chain(["".to_owned()]);
+        let groups = rules().map(|rule| format!("({})", pattern(&rule.topics)));
+        let groups: Vec<String> = groups.chain(["(.*)".to_owned()]).collect();
+        let patterns = groups.chunks(width()).map(|some| format!("^(?:{})$", some.join("|")));
         Self {
             patterns: patterns.collect(),
             keeps: keeps().map(|keep| entries(&keep)).collect(),

@@ -18,6 +18,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("given", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("outbox", &["SELECT", "DELETE"]),
     ("live", &["SELECT", "INSERT", "DELETE"]),
+    ("life", &["SELECT", "INSERT"]),
 ];
 
 /// What is called of the server's own. Everybody may, unless that was taken away; the same goes for
@@ -27,7 +28,10 @@ const BUILT_IN: &[&str] = &[
     "pg_walfile_name(pg_lsn)",
     "pg_current_wal_insert_lsn()",
     "pg_postmaster_start_time()",
+    "pg_is_in_recovery()",
+    "pg_relation_filepath(regclass)",
     "pg_notify(text,text)",
+    "pg_notification_queue_usage()",
     "pg_advisory_xact_lock(int4,int4)",
     "pg_try_advisory_xact_lock(int4,int4)",
 ];

@@ -14,12 +14,15 @@ use crate::shared::Shared;
 /// Steps in order; their number is the version of the schema.
 const STEPS: &[&str] = &[concat!(include_str!("sql/001.sql"), include_str!("sql/002_publish.sql"))];
 
+/// With earlier functions the tables were others: before the first release.
+const FIRST_FUNCTIONS: i32 = 5;
+
 /// What is replaced as a whole.
 const FUNCTIONS: &[&str] =
     &[include_str!("sql/append.sql"), include_str!("sql/read.sql"), include_str!("sql/sweep.sql")];
 
 /// The version of the functions: raised with each change of them.
-const FUNCTIONS_VERSION: i32 = 4;
+const FUNCTIONS_VERSION: i32 = 6;
 
 /// Who migrates holds it.
 const LOCK: i32 = 1_952_545_397;
@@ -33,6 +36,14 @@ const PATIENCE: u32 = 12;
 #[must_use]
 pub fn schema() -> String {
     let mut all = format!("BEGIN;\nSELECT pg_advisory_xact_lock({LOCK});\n{FIRST}");
+    all.push_str(&format!(
+        "DO $tavern_guard$ BEGIN
+    IF (SELECT max(functions) < {FIRST_FUNCTIONS} FROM tavern.schema_version) THEN
+        RAISE EXCEPTION '{UNRELEASED}';
+    END IF;
+END $tavern_guard$;
+"
+    ));
     for (step, number) in STEPS.iter().zip(1..) {
         all.push_str(&guarded(&format!("max(version) >= {number}"), step, (number, 0)));
     }
@@ -69,6 +80,9 @@ CREATE TABLE IF NOT EXISTS tavern.schema_version (
 );
 ";
 
+/// What has no steps to this release's tables.
+const UNRELEASED: &str = "the schema `tavern` is of a version before the first release, and cannot be brought up to date: DROP SCHEMA tavern CASCADE, which loses what is in the log";
+
 /// What the database has: the version of its tables and of its functions; `None` if nothing.
 async fn version(client: &Client, shared: &Shared) -> Result<Option<(i32, i32)>, Failure> {
     let look = "SELECT max(version), max(functions) FROM tavern.schema_version";
@@ -92,6 +106,9 @@ pub(crate) async fn migrate(client: &Client, shared: &Shared) -> Result<(), Fail
                 "the schema `tavern` has version {version}, this release knows version {wanted}; \
                  update this node"
             )));
+        }
+        Some((_, functions)) if functions < FIRST_FUNCTIONS => {
+            return Err(Failure::lasting(UNRELEASED));
         }
         Some((version, functions)) if version == wanted && functions >= FUNCTIONS_VERSION => {
             return Ok(());

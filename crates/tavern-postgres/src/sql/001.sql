@@ -6,7 +6,7 @@ CREATE TABLE tavern.namespace (
     -- Which log it is: another one if this row is ever made anew.
     log text NOT NULL,
     epoch text NOT NULL,
-    -- What the server was at the last append.
+    -- What the database was at the last fork: see `tavern.incarnation()`.
     incarnation text NOT NULL,
     -- `parent:at:lost_through;`, newest first.
     forks text NOT NULL DEFAULT '',
@@ -17,12 +17,15 @@ CREATE TABLE tavern.namespace (
     -- Seqs up to here have been looked at for what is too many of a lane.
     swept int8 NOT NULL DEFAULT 0,
     -- The same for what is too old, of which some stays longer: from the beginning again, at the end.
-    aged int8 NOT NULL DEFAULT 0
+    aged int8 NOT NULL DEFAULT 0,
+    -- Ids of seqs up to here are older than anybody has to know; those that are left go with their
+    -- entry.
+    ids int8 NOT NULL DEFAULT 0
 );
 
 -- A topic within a scope; '' is no scope.
 CREATE TABLE tavern.lane (
-    id int4 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     namespace int4 NOT NULL REFERENCES tavern.namespace ON DELETE CASCADE,
     topic text COLLATE "C" NOT NULL,
     scope text COLLATE "C" NOT NULL DEFAULT '',
@@ -41,8 +44,8 @@ CREATE INDEX lane_silent ON tavern.lane (namespace, silent) WHERE silent IS NOT 
 CREATE TABLE tavern.entry (
     namespace int4 NOT NULL REFERENCES tavern.namespace ON DELETE CASCADE,
     seq int8 NOT NULL,
-    lane int4 NOT NULL,
-    -- Milliseconds since the Unix epoch, on this server's clock; never falls.
+    lane int8 NOT NULL,
+    -- Milliseconds since the Unix epoch, by `tavern.clock()`.
     appended int8 NOT NULL,
     record bytea NOT NULL,
     PRIMARY KEY (namespace, seq)
@@ -69,18 +72,19 @@ CREATE INDEX sent_at ON tavern.sent (namespace, at);
 
 -- Ids that publishers gave.
 CREATE TABLE tavern.given (
-    lane int4 NOT NULL REFERENCES tavern.lane ON DELETE CASCADE,
+    namespace int4 NOT NULL,
+    lane int8 NOT NULL REFERENCES tavern.lane ON DELETE CASCADE,
     id text COLLATE "C" NOT NULL,
     seq int8 NOT NULL,
     print text NOT NULL,
     at int8 NOT NULL,
     PRIMARY KEY (lane, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000);
-CREATE INDEX given_at ON tavern.given (at);
+CREATE INDEX given_seq ON tavern.given (namespace, seq);
 
 -- What SQL has published and no node has moved yet.
 CREATE TABLE tavern.outbox (
-    number int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number int8 GENERATED ALWAYS AS IDENTITY,
     namespace text COLLATE "C" NOT NULL,
     topic text NOT NULL,
     data text NOT NULL,
@@ -89,7 +93,9 @@ CREATE TABLE tavern.outbox (
     scope text,
     -- Milliseconds.
     ttl int8,
-    at timestamptz NOT NULL DEFAULT clock_timestamp()
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- What waits for one namespace is in nobody else's way.
+    PRIMARY KEY (namespace, number)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_cost_delay = 0
@@ -106,16 +112,9 @@ CREATE UNLOGGED TABLE tavern.live (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- The server's clock, in milliseconds.
-CREATE FUNCTION tavern.now_ms() RETURNS int8 LANGUAGE sql VOLATILE
-    SET search_path = pg_catalog
-    AS $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8 $$;
-
--- What the server is: another one after a restart, a promotion, a restored backup.
-CREATE FUNCTION tavern.incarnation() RETURNS text LANGUAGE sql VOLATILE
-    SET search_path = pg_catalog
-    AS $$
-        SELECT (SELECT system_identifier FROM pg_control_system())
-            || '-' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
-            || '-' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8
-    $$;
+-- One row, with a random text. A crash empties it, a promotion too: what was committed last may be
+-- gone then, although the server's process is the same.
+CREATE UNLOGGED TABLE tavern.life (
+    one bool PRIMARY KEY DEFAULT true CHECK (one),
+    token text NOT NULL
+);

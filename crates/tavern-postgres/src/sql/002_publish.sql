@@ -39,6 +39,8 @@ BEGIN
         RAISE EXCEPTION 'tavern: a namespace has 1 to 255 bytes and no control characters'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- Before it has a number, so that who looks knows that lower ones may come.
+    PERFORM pg_current_xact_id();
     INSERT INTO tavern.outbox (namespace, topic, data, event, id, scope, ttl)
         VALUES (publish.namespace, publish.topic, publish.data, publish.event, publish.id,
             publish.scope, publish.ttl);

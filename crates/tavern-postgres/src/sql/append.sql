@@ -1,16 +1,39 @@
--- As in the first layout, but planned once in a session instead of at each call: both are on the way
--- of every message.
+-- The server's clock, in milliseconds.
 CREATE OR REPLACE FUNCTION tavern.now_ms() RETURNS int8 LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog
     AS $$ BEGIN RETURN (extract(epoch FROM clock_timestamp()) * 1000)::int8; END $$;
 
+-- The log's clock, of which the newest entry has this: the server's, but it stands still where that
+-- falls. Not where it falls by more than a day: then it was wrong before, and nothing would become
+-- older until it is as late as that.
+CREATE OR REPLACE FUNCTION tavern.clock(newest int8) RETURNS int8 LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog AS $$
+DECLARE
+    now int8 := (extract(epoch FROM clock_timestamp()) * 1000)::int8;
+BEGIN
+    RETURN CASE WHEN newest > now + 86400000 THEN now ELSE greatest(now, newest) END;
+END $$;
+
+-- What the server is, until it is started again or promoted: no two start in the same microsecond.
+CREATE OR REPLACE FUNCTION tavern.server() RETURNS text LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog AS $$
+BEGIN
+    RETURN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+        || '-' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8;
+END $$;
+
+-- What the database is: another one after a restart, a promotion, a restored backup, whether it was
+-- the server's files or a dump; where the log's table was emptied or is a copy; after a crash. Moving
+-- the table, as `VACUUM FULL` does, makes it another one, too.
 CREATE OR REPLACE FUNCTION tavern.incarnation() RETURNS text LANGUAGE plpgsql VOLATILE
-    SET search_path = pg_catalog
-    AS $$ BEGIN
-        RETURN (SELECT system_identifier FROM pg_control_system())
-            || '-' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
-            || '-' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8;
-    END $$;
+    SET search_path = pg_catalog AS $$
+BEGIN
+    INSERT INTO tavern.life (token) SELECT gen_random_uuid()::text
+        WHERE NOT EXISTS (SELECT FROM tavern.life) ON CONFLICT DO NOTHING;
+    RETURN (SELECT system_identifier FROM pg_control_system()) || '-' || tavern.server()
+        || '-' || pg_relation_filepath(to_regclass('tavern.entry'))
+        || '-' || (SELECT l.token FROM tavern.life l);
+END $$;
 
 -- Appends a batch as a whole or not at all. Called in a transaction of its own at READ COMMITTED:
 -- every statement after the lock sees what the one who had it before has committed.
@@ -27,7 +50,7 @@ CREATE OR REPLACE FUNCTION tavern.append(
     known_epoch text, known_seq int8, dedup_window int8,
     topics text[], scopes text[], keeps int4[],
     m_lane int4[], m_node int8[], m_counter int8[], m_id text[], m_print text[],
-    m_record bytea[], m_outbox int8[], careful boolean,
+    m_record bytea[], m_outbox int8[], careful boolean, patience int4,
     OUT word text, OUT epoch text, OUT first int8, OUT outcomes text, OUT others int8[]
 ) LANGUAGE plpgsql VOLATILE
 -- Planning a batch anew takes longer than storing it, and the plan is always to look up by key:
@@ -40,13 +63,17 @@ DECLARE
     ns_rules int8;
     ns_epoch text;
     ns_incarnation text;
+    ns_name text;
     head int8;
     clock int8;
+    now int8;
+    alive text;
     moved boolean;
+    emptied boolean := false;
     forked boolean := false;
     learned boolean := false;
     lost int8;
-    lanes int4[];
+    lanes int8[];
     n int4 := coalesce(array_length(m_lane, 1), 0);
     single boolean;
     all_there boolean;
@@ -74,9 +101,13 @@ BEGIN
         word := 'isolation';
         RETURN;
     END IF;
+    -- Who waits for a lock ends before its caller gives up: otherwise each that tries again leaves one
+    -- behind that waits, on a connection of its own.
+    word := set_config('lock_timeout', patience::text, true);
     PERFORM pg_advisory_xact_lock(1952545398, a_namespace);
-    SELECT n.log, n.rules, n.epoch, n.forks, n.incarnation, e.seq, e.appended
-        INTO ns_log, ns_rules, ns_epoch, new_forks, ns_incarnation, head, clock
+    SELECT n.log, n.rules, n.epoch, n.forks, n.incarnation, n.name, e.seq, e.appended,
+            (SELECT l.token FROM tavern.life l WHERE l.one)
+        INTO ns_log, ns_rules, ns_epoch, new_forks, ns_incarnation, ns_name, head, clock, alive
         FROM tavern.namespace n LEFT JOIN LATERAL (
             SELECT x.seq, x.appended FROM tavern.entry x
             WHERE x.namespace = a_namespace ORDER BY x.seq DESC LIMIT 1
@@ -85,14 +116,28 @@ BEGIN
     IF NOT FOUND THEN word := 'absent'; RETURN; END IF;
     IF ns_log <> a_log OR ns_rules <> a_rules THEN word := 'stale'; RETURN; END IF;
     epoch := ns_epoch;
-    head := coalesce(head, 0);
-    clock := greatest((extract(epoch FROM clock_timestamp()) * 1000)::int8, coalesce(clock, 0));
-    -- `tavern.incarnation()` without the system's identifier, which is read from a file: no two
-    -- systems start in the same microsecond.
-    moved := split_part(ns_incarnation, '-', 2)
-            <> substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
-        OR split_part(ns_incarnation, '-', 3)
-            <> ((extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8)::text;
+    -- As `tavern.clock()`.
+    now := (extract(epoch FROM clock_timestamp()) * 1000)::int8;
+    clock := CASE WHEN clock > now + 86400000 THEN now ELSE greatest(now, clock) END;
+    -- As `tavern.incarnation()`, without the system's identifier, which is read from a file.
+    moved := substr(ns_incarnation, strpos(ns_incarnation, '-') + 1) IS DISTINCT FROM
+        substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+        || '-' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8
+        || '-' || pg_relation_filepath(to_regclass('tavern.entry')) || '-' || alive;
+    IF head IS NULL THEN
+        -- The newest is never removed by a sweep. Where there was one, somebody has emptied the table:
+        -- nothing gets a seq that anything else had, as far as anybody knows, nor the same epoch.
+        SELECT greatest(n.horizon, n.swept, n.aged,
+                (SELECT l.floor FROM tavern.lane l WHERE l.namespace = n.id AND l.floor > 0
+                    ORDER BY l.floor DESC LIMIT 1),
+                (SELECT max(s.seq + s.last - s.first) FROM tavern.sent s WHERE s.namespace = n.id),
+                (SELECT g.seq FROM tavern.given g WHERE g.namespace = n.id
+                    ORDER BY g.seq DESC LIMIT 1)),
+                EXISTS (SELECT FROM tavern.lane l WHERE l.namespace = n.id)
+            INTO head, emptied FROM tavern.namespace n WHERE n.id = a_namespace;
+        emptied := emptied OR head > 0;
+        moved := moved OR emptied;
+    END IF;
 
     -- One message that comes alone is what somebody waits for: it goes without the machinery of sets,
     -- which takes most of its time.
@@ -145,7 +190,8 @@ BEGIN
     ELSE
         -- From the outbox it is taken here, once and for all.
         WITH taken AS (
-            DELETE FROM tavern.outbox o WHERE o.number = ANY (array_remove(m_outbox, NULL))
+            DELETE FROM tavern.outbox o
+            WHERE o.namespace = ns_name AND o.number = ANY (array_remove(m_outbox, NULL))
             RETURNING o.number)
         SELECT coalesce(array_agg(number), '{}') INTO there FROM taken;
         stored := '{}';
@@ -187,8 +233,8 @@ BEGIN
                     stored := stored || i;
                     at := head + array_length(stored, 1);
                     IF m_id[i] IS NOT NULL THEN
-                        INSERT INTO tavern.given AS g (lane, id, seq, print, at)
-                            VALUES (lanes[l], m_id[i], at, m_print[i], clock)
+                        INSERT INTO tavern.given AS g (namespace, lane, id, seq, print, at)
+                            VALUES (a_namespace, lanes[l], m_id[i], at, m_print[i], clock)
                             ON CONFLICT (lane, id) DO UPDATE
                             SET seq = excluded.seq, print = excluded.print, at = excluded.at;
                     END IF;
@@ -239,14 +285,16 @@ BEGIN
             INSERT INTO tavern.entry (namespace, seq, lane, appended, record)
                 SELECT a_namespace, head + m.number, lanes[m.lane], clock, m.record
                 FROM unnest(m_lane, m_record) WITH ORDINALITY AS m(lane, record, number);
-            -- Runs of counters that rise by one.
+            -- Runs of counters that rise by one, as the seqs do, with no other of the same node's
+            -- between.
             INSERT INTO tavern.sent (namespace, node, first, last, seq, at)
                 SELECT a_namespace, r.node, min(r.counter), max(r.counter), head + min(r.number), clock
                 FROM (
-                    SELECT k.node, k.counter, k.number, k.counter - k.number AS run
+                    SELECT k.node, k.counter, k.number, k.counter - k.number AS run,
+                        k.counter - row_number() OVER (PARTITION BY k.node ORDER BY k.number) AS part
                     FROM unnest(m_node, m_counter) WITH ORDINALITY AS k(node, counter, number)
                 ) r
-                GROUP BY r.node, r.run;
+                GROUP BY r.node, r.run, r.part;
         END IF;
     END IF;
 
@@ -274,10 +322,14 @@ BEGIN
     IF forked OR learned THEN
         UPDATE tavern.namespace x
             SET epoch = append.epoch, forks = new_forks,
-                incarnation = CASE WHEN forked THEN tavern.incarnation() ELSE x.incarnation END
+                incarnation = CASE WHEN forked THEN tavern.incarnation() ELSE x.incarnation END,
+                -- What each lane had is not known.
+                horizon = CASE WHEN emptied AND forked THEN greatest(x.horizon, head) ELSE x.horizon END,
+                ids = CASE WHEN emptied AND forked THEN 0 ELSE x.ids END
             WHERE x.id = a_namespace;
     END IF;
-    IF added > 0 OR position('l' IN outcomes) > 0 THEN
+    -- A full queue would refuse it, and with it the commit. Nodes look by themselves, too.
+    IF (added > 0 OR position('l' IN outcomes) > 0) AND pg_notification_queue_usage() < 0.8 THEN
         PERFORM pg_notify('tavern_' || a_namespace, '');
     END IF;
     word := 'ok';

@@ -1,5 +1,5 @@
 -- The last seq of a lane that is removed or counts as removed.
-CREATE OR REPLACE FUNCTION tavern.cut(c_lane int4, c_floor int8, keep int4, age int8, clock int8)
+CREATE OR REPLACE FUNCTION tavern.cut(c_lane int8, c_floor int8, keep int4, age int8, clock int8)
 RETURNS int8 LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
     SELECT greatest(c_floor,
         (SELECT e.seq FROM tavern.entry e WHERE e.lane = c_lane ORDER BY e.seq DESC OFFSET keep LIMIT 1),
@@ -10,14 +10,31 @@ RETURNS int8 LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
         END)
 $$;
 
+-- Which rule decides of a topic. Rules come some in a pattern, each a group of it: a session keeps
+-- 32 patterns, and reads a further one anew each time. Each pattern has `width` rules, the last one less.
+CREATE OR REPLACE FUNCTION tavern.rule(topic text, patterns text[], width int4) RETURNS int4
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+DECLARE
+    groups text[];
+BEGIN
+    FOR i IN 1 .. array_length(patterns, 1) LOOP
+        groups := regexp_match(topic, patterns[i]);
+        IF groups IS NOT NULL THEN
+            FOR k IN 1 .. array_length(groups, 1) LOOP
+                IF groups[k] IS NOT NULL THEN RETURN (i - 1) * width + k; END IF;
+            END LOOP;
+        END IF;
+    END LOOP;
+END $$;
+
 -- A page, of one moment: STABLE, so that all of it is read in the caller's snapshot. Rules and
--- filters come as regular expressions; the first rule that matches a topic decides.
+-- filters come as regular expressions, some in each; see `tavern.rule()`.
 --
 -- kind: (h)ead: seq, the horizon, log, epoch; (e)ntry; (f)loor: its seq; (x): there are more floors.
 -- No row at all: the caller knows another log, or other rules, or the database does not write.
 CREATE OR REPLACE FUNCTION tavern.page(
     p_namespace int4, p_after int8, p_to int8, p_limit int4, p_bytes int8, p_floors int4,
-    p_topics text[], p_patterns text[], r_patterns text[], r_keeps int4[], r_ages int8[],
+    p_topics text[], p_patterns text[], r_patterns text[], r_width int4, r_keeps int4[], r_ages int8[],
     r_log text, r_version int8
 ) RETURNS TABLE (kind text, seq int8, appended int8, topic text, scope text, record bytea)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
@@ -44,7 +61,7 @@ BEGIN
     SELECT e.seq, e.appended INTO head, clock FROM tavern.entry e
         WHERE e.namespace = p_namespace ORDER BY e.seq DESC LIMIT 1;
     head := coalesce(head, 0);
-    clock := greatest(tavern.now_ms(), coalesce(clock, 0));
+    clock := tavern.clock(clock);
     upto := least(p_to, head);
     RETURN QUERY SELECT 'h', head, ns.horizon, ns.log, ns.epoch, NULL::bytea;
     FOR r IN
@@ -57,9 +74,7 @@ BEGIN
     LOOP
         cut := (cuts ->> r.lane::text)::int8;
         IF cut IS NULL THEN
-            SELECT t.number INTO rule
-                FROM unnest(r_patterns) WITH ORDINALITY AS t(pattern, number)
-                WHERE r.topic ~ t.pattern ORDER BY t.number LIMIT 1;
+            rule := tavern.rule(r.topic, r_patterns, r_width);
             cut := tavern.cut(r.lane, r.floor, r_keeps[rule], r_ages[rule], clock);
             cuts := jsonb_set(cuts, ARRAY[r.lane::text], to_jsonb(cut));
             IF cut > p_after THEN
@@ -93,8 +108,7 @@ END $$;
 -- What is new of entries and live messages, in the order of the log, of one moment. A function, so
 -- that a session plans it once. Either ends before it has too many bytes, behind one at least.
 --
--- kind: (h)ead, always: log, epoch, and `tavern.incarnation()` without the system's identifier, which
--- is read from a file; (e)ntry; (l)ive message: its number.
+-- kind: (h)ead, always: log, epoch, `tavern.server()`; (e)ntry; (l)ive message: its number.
 CREATE OR REPLACE FUNCTION tavern.follow(
     f_namespace int4, f_after int8, f_live int8, f_limit int4, f_bytes int8
 ) RETURNS TABLE (
@@ -107,6 +121,7 @@ BEGIN
         RAISE EXCEPTION 'tavern: the server is a replica' USING ERRCODE = 'read_only_sql_transaction';
     END IF;
     RETURN QUERY SELECT 'h', NULL::int8, NULL::int8, NULL::bytea, n.log, n.epoch,
+        -- As `tavern.server()`.
         substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
             || '-' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8
         FROM tavern.namespace n WHERE n.id = f_namespace;
@@ -134,9 +149,15 @@ END $$;
 -- of the numbers. The sum stops before it is too much, behind one message at least. What is too large
 -- for anybody stays where it is: fetching it might take longer than the link is waited for.
 --
+-- Whole: all of it; else what is behind `w_after`, the newest at the moment `w_since`. Nothing that may
+-- be seen now is before that, unless a transaction that was under way then has ended: then it is whole
+-- all the same, for a transaction's messages are one behind the other.
+--
+-- The first row is of the moment: number 0, as topic what is under way, as event whether it is whole.
+--
 -- By the index, whatever the statistics say: they are of a moment at which the table was empty.
 CREATE OR REPLACE FUNCTION tavern.waiting(
-    w_namespace text, w_limit int8, w_bytes int8, w_max int4
+    w_namespace text, w_after int8, w_since text, w_limit int8, w_bytes int8, w_max int4
 ) RETURNS TABLE (
     number int8, topic text, data text, event text, id text, scope text, ttl int8, waited int8,
     size int4
@@ -144,7 +165,14 @@ CREATE OR REPLACE FUNCTION tavern.waiting(
 SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
+DECLARE
+    whole boolean := w_since IS NULL OR EXISTS (
+        SELECT FROM pg_snapshot_xip(w_since::pg_snapshot) x
+        WHERE pg_visible_in_snapshot(x, pg_current_snapshot()));
 BEGIN
+    RETURN QUERY SELECT 0::int8, pg_current_snapshot()::text, NULL, CASE WHEN whole THEN 'whole' END,
+        NULL, NULL, NULL::int8, 0::int8, 0;
+    IF whole THEN w_after := 0; END IF;
     RETURN QUERY
         SELECT o.number, o.topic, CASE WHEN o.size <= w_max THEN o.data END, o.event, o.id, o.scope,
             o.ttl, o.waited, o.size
@@ -154,7 +182,7 @@ BEGIN
                 sum(octet_length(x.data)) OVER (ORDER BY x.number) - octet_length(x.data) AS before
             FROM (
                 SELECT * FROM tavern.outbox q
-                WHERE q.namespace = w_namespace
+                WHERE q.namespace = w_namespace AND q.number > w_after
                 ORDER BY q.number LIMIT w_limit
             ) x
         ) o WHERE o.before < w_bytes ORDER BY o.number;

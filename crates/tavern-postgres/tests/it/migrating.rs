@@ -52,9 +52,9 @@ async fn older_functions_are_replaced() {
     bus.close().await.unwrap();
     let older = "
         CREATE OR REPLACE FUNCTION tavern.cut(
-            c_lane int4, c_floor int8, keep int4, age int8, clock int8
+            c_lane int8, c_floor int8, keep int4, age int8, clock int8
         ) RETURNS int8 LANGUAGE plpgsql AS $$ BEGIN RAISE 'it is old'; END $$;
-        UPDATE tavern.schema_version SET functions = 0";
+        UPDATE tavern.schema_version SET functions = 5";
     stand.psql(older).await;
     let fixed = stand.with(|config| config.migrate = false);
     let error = fixed.open().await.unwrap_err();
@@ -69,6 +69,23 @@ async fn older_functions_are_replaced() {
     bus.close().await.unwrap();
     let versions = "SELECT version, functions > 0 FROM tavern.schema_version";
     assert_eq!(stand.psql(versions).await, "1|t");
+}
+
+/// Its tables were others.
+#[tokio::test]
+async fn a_schema_from_before_the_first_release_is_a_lasting_error_that_says_what_to_do() {
+    let stand = Stand::start().await;
+    stand.bus().await.close().await.unwrap();
+    stand.psql("UPDATE tavern.schema_version SET functions = 4").await;
+    for migrate in [true, false] {
+        let error = stand.with(move |c| c.migrate = migrate).open().await.unwrap_err();
+        assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
+        assert!(error.to_string().contains("DROP SCHEMA tavern CASCADE"), "{error}");
+    }
+    let said = stand.sql().await.refused(&tavern_postgres::schema()).await;
+    assert!(said.contains("DROP SCHEMA tavern CASCADE"), "{said}");
+    stand.psql("DROP SCHEMA tavern CASCADE").await;
+    stand.bus().await.close().await.unwrap();
 }
 
 /// What a node makes and what the statements make is the same, and they can be applied again.

@@ -25,7 +25,7 @@ async fn a_link_with_one_connection_to_a_replica_is_none() {
     pair.other().wait_synced(pair.primary()).await.unwrap();
     let app = sql(&pair.other().url("postgres", "postgres")).await;
     let nulls = |n| vec!["NULL"; n].join(", ");
-    for call in [format!("append({})", nulls(18)), format!("follow({})", nulls(5))] {
+    for call in [format!("append({})", nulls(19)), format!("follow({})", nulls(5))] {
         let said = app.refused(&format!("SELECT tavern.{call}")).await;
         assert_eq!(said, "tavern: the server is a replica");
     }

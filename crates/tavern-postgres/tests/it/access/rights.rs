@@ -7,7 +7,7 @@ use super::all_works;
 use crate::stand::{Stand, keeping, until};
 
 /// As the documentation has them.
-const RIGHTS: [(&str, &str); 8] = [
+const RIGHTS: [(&str, &str); 9] = [
     ("schema_version", "SELECT"),
     ("namespace", "SELECT, INSERT, UPDATE"),
     ("lane", "SELECT, INSERT, UPDATE, DELETE"),
@@ -16,6 +16,7 @@ const RIGHTS: [(&str, &str); 8] = [
     ("given", "SELECT, INSERT, UPDATE, DELETE"),
     ("outbox", "SELECT, DELETE"),
     ("live", "SELECT, INSERT, DELETE"),
+    ("life", "SELECT, INSERT"),
 ];
 
 /// The schema is the owner's; the node's role has the least rights, and needs each of them.

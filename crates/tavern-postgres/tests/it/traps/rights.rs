@@ -13,7 +13,8 @@ async fn a_role_that_may_publish_may_do_nothing_else() {
     let app = sql(&stand.server.url("app", "postgres")).await;
     app.run("SELECT tavern.publish('t', 'of app')").await;
     moved(&bus, "of app").await;
-    for table in ["outbox", "entry", "lane", "namespace", "sent", "given", "live", "schema_version"]
+    for table in
+        ["outbox", "entry", "lane", "namespace", "sent", "given", "live", "life", "schema_version"]
     {
         for statement in [
             format!("SELECT * FROM tavern.{table}"),
@@ -25,7 +26,7 @@ async fn a_role_that_may_publish_may_do_nothing_else() {
             assert!(said.contains("permission denied"), "{statement}: {said}");
         }
     }
-    let call = "SELECT tavern.sweep(1, '{\"\"}', '{0}', '{0}', 0, 0, 0, 100)";
+    let call = "SELECT tavern.sweep(1, '', 0, '{\"\"}', 1, '{0}', '{0}', 0, 0, 100)";
     assert!(app.refused(call).await.contains("permission denied"));
     assert!(app.refused("CREATE TABLE tavern.mine ()").await.contains("permission denied"));
     let guest = sql(&stand.server.url("guest", "postgres")).await;
