@@ -28,6 +28,7 @@ pub mod cases;
 pub mod chaos;
 mod client;
 mod conformance;
+pub mod drops;
 pub mod engine;
 mod faulty;
 mod hub;

@@ -32,6 +32,24 @@ pub struct Times {
     pub hubs: Vec<Happened>,
 }
 
+impl Times {
+    /// What hubs said, and how often; the commonest three.
+    fn reasons(&self) -> Vec<(String, usize)> {
+        let mut reasons = BTreeMap::<String, usize>::new();
+        for why in self.hubs.iter().filter_map(|hub| hub.why.as_deref()) {
+            // Ports and offsets differ from run to run.
+            let words = why.split(' ').map(|word| {
+                if word.contains("127.0.0.1") { "ADDRESS" } else { word }
+            });
+            *reasons.entry(words.collect::<Vec<_>>().join(" ")).or_default() += 1;
+        }
+        let mut reasons = reasons.into_iter().collect::<Vec<_>>();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        reasons.truncate(3);
+        reasons
+    }
+}
+
 /// What came of a run.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -163,6 +181,9 @@ impl fmt::Display for Report {
                 column(|hub| hub.told),
                 column(|hub| hub.ready),
             )?;
+            for (why, count) in times.reasons() {
+                writeln!(f, "    {count} × {why}")?;
+            }
         }
         writeln!(f, "(of all hubs, middle … longest; found by /readyz, told by tavern-degraded)")?;
         let Answers { stored, duplicate, spooled, rejected, lost } = self.answers;

@@ -156,3 +156,6 @@ impl Ledger {
         places
     }
 }
+
+#[cfg(test)]
+mod tests;
