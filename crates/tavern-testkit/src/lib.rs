@@ -22,6 +22,11 @@
 //! older state. A [`Hub`] is a `tavern` process to be killed and started again, an [`SseRecorder`] a
 //! client over HTTP that drops and resumes anywhere, an [`SseStream`] one that is only read, an
 //! [`Oracle`] the judge of what it recorded, and a [`Soak`](soak::Soak) all of them together.
+//!
+//! A [`Proxy`](proxy::Proxy) between hub and engine does what networks do. [`Chaos`](chaos::Chaos)
+//! does it at random, and kills and stops what there is; a [`Ledger`] knows what was published with
+//! which outcome, and accepts a client's [`Record`] only if it is complete or a gap in place says
+//! what is missing. All three know nothing of Tavern's own backends and may serve those of others.
 
 mod cable;
 pub mod cases;
