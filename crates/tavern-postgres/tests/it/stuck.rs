@@ -31,8 +31,8 @@ async fn a_standby_that_is_gone_does_not_take_all_connections() {
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     until("it waits for the standby", || async { stand.psql(waits).await == "1" }).await;
     eventually("it gives up", || node.bus().health().get().connects > 1).await;
-    // Time enough for ten more.
-    for _ in 0..70 {
+    // Time enough for some more.
+    for _ in 0..50 {
         let ours: usize = stand.psql(OURS).await.parse().unwrap();
         assert!(ours <= 12, "{ours} connections");
         tokio::time::sleep(Duration::from_millis(100)).await;
