@@ -16,6 +16,8 @@ use crate::patience::in_time;
 const PAGE: u64 = 128;
 /// Where pages of some topics begin, for who comes from far: at multiples of this, to be shared.
 const FAR_PAGE: u64 = 8_192;
+/// Where they begin if such a page does not reach the reader: no page of theirs, full, is shorter.
+const FAR_STEP: u64 = 512;
 /// How far behind the head a reader may be to be served with pages of everything.
 const NEAR: u64 = 64 * PAGE;
 /// Entries of a page of some topics.
@@ -170,14 +172,25 @@ impl Pages {
         size: u64,
         wanted: Option<&Wanted>,
     ) -> Answer {
-        let after = seq - seq % size;
+        let mut after = seq - seq % size;
         // Pages of some topics end where they are full, wherever that is.
         let to = if wanted.is_some() { u64::MAX } else { after.saturating_add(size) };
-        let page = self.page(epoch, after, to, head, wanted).await?;
-        if page.page.to > seq || page.page.epoch != epoch {
+        let mut page = self.page(epoch, after, to, head, wanted).await?;
+        let fine = if wanted.is_some() { FAR_STEP } else { size };
+        if page.page.to <= seq && page.page.epoch == epoch && seq - seq % fine > after {
+            // Much of what is wanted lies close together: nearer places to begin, shared as well.
+            after = seq - seq % fine;
+            page = self.page(epoch, after, to, head, wanted).await?;
+        }
+        // Cut short below the reader, by its bounds or by the head of that moment: on from where it
+        // ends, and not from where this one reader stands, so that those near it share that, too.
+        while page.page.to <= seq && page.page.to > after && page.page.epoch == epoch {
+            after = page.page.to;
+            page = self.page(epoch, after, to, head, wanted).await?;
+        }
+        if page.page.to > seq || page.page.epoch != epoch || after == seq {
             return Ok(page);
         }
-        // It was cut short below the reader, by its bounds or by the head of that moment.
         self.page(epoch, seq, to, head, wanted).await
     }
 

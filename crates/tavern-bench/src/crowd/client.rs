@@ -120,6 +120,8 @@ impl Client {
                 }
                 Ok(true)
             }
+            // It was kept waiting, and is told so.
+            (Some("tavern-degraded" | "tavern-recovered"), _) => Ok(false),
             (event, fate) => Err(format!("{event:?} for a {fate:?} client: {data}").into()),
         }
     }

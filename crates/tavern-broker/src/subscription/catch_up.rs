@@ -158,7 +158,7 @@ impl Trip {
             match item {
                 HistoryItem::Frame(seq, frame) => {
                     here.seq = *seq;
-                    let wanted = self.wish.wants(&frame.envelope.lane());
+                    let wanted = self.wish.wants_message(&frame.envelope);
                     if !wanted || replay.is_bridged(frame, *seq) {
                         continue;
                     }

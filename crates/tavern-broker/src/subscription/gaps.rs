@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tavern_backend::{Cursor, Lane, LogTime, Page, Position, Topic, TopicFilter};
+use tavern_backend::{Cursor, Lane, LogTime, MessageEnvelope, Page, Position, Topic, TopicFilter};
 
 use super::Wish;
 use crate::delivery::{Delivery, Gap, GapReason, Message, Reconnected, Snapshot};
@@ -113,6 +113,11 @@ impl Wish {
     /// Whether a lane is one this subscriber follows.
     pub(super) fn wants(&self, lane: &Lane) -> bool {
         lane.scope == self.scope && self.wanted.filters.matches(&lane.topic)
+    }
+
+    /// Whether a message lies in such a lane.
+    pub(super) fn wants_message(&self, envelope: &MessageEnvelope) -> bool {
+        envelope.scope == self.scope && self.wanted.filters.matches(&envelope.topic)
     }
 
     /// The topics of those of `lanes` that this subscriber follows; its filters if they are unknown.

@@ -4,6 +4,7 @@
 
 mod bridging;
 mod crossing;
+mod crowd;
 mod delivering;
 mod faulty;
 mod forking;
