@@ -38,4 +38,6 @@ io.on("connection", (socket) => {
   // A recovered one is in its rooms.
   if (!socket.recovered) socket.join(socket.handshake.query.topic);
 });
+// On a busy machine node ends connections of publishers that are only slow.
+server.keepAliveTimeout = 60_000;
 server.listen(Number(port), "127.0.0.1");
