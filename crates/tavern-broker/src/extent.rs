@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tavern_backend::{Epoch, Position};
+use tavern_backend::{Epoch, Lineage, Place, Position};
 
 /// Epochs that are remembered: the one the node is in, and what it heard of others.
 const EPOCHS: usize = 16;
@@ -37,5 +37,38 @@ impl Extent {
     /// The highest position of `epoch` that was heard of.
     pub(crate) fn of(&self, epoch: Epoch) -> Option<Position> {
         self.highest().iter().find(|there| there.epoch == epoch).copied()
+    }
+
+    /// Whether entries were heard of, of `epoch` or of one that came between it and the current one,
+    /// that are not in the log of `lineage` any more.
+    pub(crate) fn lost_since(&self, epoch: Epoch, lineage: &Lineage) -> bool {
+        let Some(n) = lineage.forks.iter().position(|fork| fork.parent == epoch) else {
+            return false;
+        };
+        lineage.forks[..=n]
+            .iter()
+            .filter_map(|fork| self.of(fork.parent))
+            .any(|heard| matches!(lineage.locate(heard, u64::MAX), Place::Beyond { .. }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by the simulation: a client of the first epoch came back, when the second had ended with
+    /// entries lost that only this node knew of.
+    #[test]
+    fn a_loss_in_an_epoch_that_a_client_never_saw_counts_too() {
+        let [first, second, third] = [1, 2, 3].map(Epoch::from_u64);
+        let extent = Extent::default();
+        let mut lineage = Lineage::first(first);
+        lineage.fork(second, 10);
+        extent.heard(Position::new(second, 14));
+        assert!(!extent.lost_since(first, &lineage));
+        lineage.fork(third, 12);
+        assert!(extent.lost_since(first, &lineage));
+        assert!(extent.lost_since(second, &lineage));
+        assert!(!extent.lost_since(third, &lineage));
     }
 }

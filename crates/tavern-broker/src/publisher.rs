@@ -223,6 +223,13 @@ impl Publisher {
             return;
         }
         self.retry_at = None;
+        if !self.drop_live_tried() {
+            self.retry_at = Some(Instant::now() + self.backoff.next());
+            return;
+        }
+        if self.queue.is_empty() {
+            return;
+        }
         let most = if self.singly > 0 { 1 } else { self.node.config.publish_batch };
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -239,6 +246,26 @@ impl Publisher {
         let bus = self.node.bus.clone();
         let call = Box::pin(async move { bus.append(append).await });
         self.flight = Some(Flight { batch, began: Instant::now(), call });
+    }
+
+    /// When they were accepted nobody may have known that their topics are live: tried once, with an
+    /// answer that was lost, they may have gone out, and would come twice. Returns whether the log
+    /// has said by now which topics are.
+    fn drop_live_tried(&mut self) -> bool {
+        if self.queue.front().is_none_or(|front| !front.maybe_stored) {
+            return true;
+        }
+        let Some(rules) = self.node.retention() else { return false };
+        for pending in std::mem::take(&mut self.queue) {
+            if pending.maybe_stored && rules.of(&pending.publication.envelope.topic).is_live() {
+                self.queued_bytes = self.queued_bytes.saturating_sub(pending.bytes());
+                self.deliver_here(&pending);
+                self.drop_live(pending);
+            } else {
+                self.queue.push_back(pending);
+            }
+        }
+        true
     }
 
     /// The highest position this node has heard of in the epoch that it is in.

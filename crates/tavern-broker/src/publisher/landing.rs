@@ -136,7 +136,7 @@ impl Publisher {
         pending.live(&self.node.tallies);
     }
 
-    fn deliver_here(&self, pending: &Pending) {
+    pub(super) fn deliver_here(&self, pending: &Pending) {
         let envelope = pending.publication.envelope.clone();
         let left = envelope.ttl.map(|ttl| ttl.saturating_sub(pending.accepted().elapsed()));
         let expires = left.map(|left| self.node.clock.now().after(left));

@@ -112,7 +112,10 @@ impl Ring {
     ) -> Read {
         let state = self.read_state();
         if at < state.base {
-            let fallen = state.indexes(follow).any(|i| i.evicted > at && i.evicted_seq > seen);
+            // Who has yet to pass a fork counts in seqs of which the indexes remember nothing.
+            let older = at < state.region;
+            let lost = |i: &Index| i.evicted > at && (older || i.evicted_seq > seen);
+            let fallen = state.indexes(follow).any(lost);
             *lost_live |= state.indexes(follow).any(|index| index.evicted_live > at);
             if fallen || state.evicted_marker > at {
                 return Read::Fallen { base: state.base };

@@ -300,3 +300,19 @@ fn what_was_given_up_is_remembered_of_some_lanes_and_then_of_any() {
     ring.append([Arrival::Marker(Marker::Fork { epoch, at: 15, lost: true, known: true })]);
     assert_eq!((seven(15), seven(16)), (Some(Discarded::Unknown), None));
 }
+
+/// Found by the simulation: at a fork the indexes forget how far they have lost, and a slow reader went
+/// on behind what it had not read.
+#[test]
+fn a_slow_reader_falls_where_unread_entries_left_the_ring_before_a_fork() {
+    let ring = ring(3_000);
+    let slow = ring.follow(&filters(&["a"]), None);
+    ring.append([Arrival::Entry(frame("a", None, at(1)))]);
+    let (seqs, offset) = read_all(&ring, &slow.follow, slow.since, 0).unwrap();
+    assert_eq!(seqs, [1]);
+    ring.append((2..=40).map(|seq| Arrival::Entry(frame("a", None, at(seq)))));
+    let epoch = Epoch::from_u64(2);
+    let fork = Marker::Fork { epoch, at: 1, lost: true, known: true };
+    ring.append([Arrival::Marker(fork)]);
+    assert_eq!(read_all(&ring, &slow.follow, offset, 1), None, "2 is gone unread");
+}

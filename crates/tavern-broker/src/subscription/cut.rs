@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tavern_backend::{Epoch, Head, LastEventId, Place, Position};
+use tavern_backend::{Epoch, Head, LastEventId, Position};
 
 use super::catch_up::Trip;
 use super::gaps::Replay;
@@ -48,11 +48,10 @@ impl Trip {
         }
     }
 
-    /// Whether this node heard of entries of `epoch` that are not in the log any more. The log says
-    /// so, too, but only once it has been told.
+    /// Whether this node heard of entries of `epoch`, or of an epoch since, that are not in the log any
+    /// more. The log says so, too, but only once it has been told.
     pub(super) fn lost_untold(&self, epoch: Epoch, head: &Head) -> bool {
-        let Some(heard) = self.wish.node.extent.of(epoch) else { return false };
-        matches!(head.lineage.locate(heard, u64::MAX), Place::Beyond { .. })
+        self.wish.node.extent.lost_since(epoch, &head.lineage)
     }
 
     /// If a client that goes on at `here` has seen more of that very epoch: how much of it was given
