@@ -201,11 +201,7 @@ impl Backend for SimBackend {
             state.log.position()
         });
         match sending.await {
-            Ok(head) => {
-                let now = self.engine.trace().now();
-                self.engine.lock().links[self.link].told.position(now, head);
-                Ok(head)
-            }
+            Ok(head) => Ok(head),
             Err(Lost::Before(why) | Lost::After(why)) => Err(Error::unavailable(why)),
             Err(Lost::Dead) => Err(Error::Closed),
         }

@@ -61,6 +61,7 @@ pub(super) fn judge(case: &Case<'_>, client: &Client, verdict: &mut Verdict) {
         heard: BTreeSet::new(),
         gaps: Vec::new(),
         stretch: Stretch::default(),
+        slow: false,
         verdict,
     };
     for recorded in &client.record {
@@ -88,6 +89,8 @@ struct Judge<'a> {
     heard: BTreeSet<Arc<str>>,
     gaps: Vec<ToldGap>,
     stretch: Stretch,
+    /// It reads slowly, or did on this connection.
+    slow: bool,
     verdict: &'a mut Verdict,
 }
 
@@ -118,7 +121,7 @@ impl Judge<'_> {
             Item::Live { lane, text } => self.live(recorded, lane, text),
             Item::Gap { reason, topics } => {
                 *self.verdict.gaps.entry(reason.as_str()).or_default() += 1;
-                self.stretch.gap(*reason, topics);
+                self.stretch.gap(*reason);
                 self.gaps.push(ToldGap::new(*reason, topics.clone(), recorded));
             }
             Item::Cursor(position) if !self.stretch.resumed && self.at.is_none() => {
@@ -155,6 +158,8 @@ impl Judge<'_> {
         }
         if let Some(expires) = birth.expires
             && expires.after(self.case.tolerance) <= recorded.log
+            // What waits for a slow client was looked at when it was read for it.
+            && !self.slow
         {
             let late = recorded.log.as_millis() - expires.as_millis();
             self.wrong(recorded, &format!("{at} had expired {late} ms ago"));
@@ -224,7 +229,7 @@ impl Judge<'_> {
             let above = epoch > older || birth.position.seq > from.seq;
             let kept = views.shared(epoch, newer).is_some_and(|end| birth.position.seq <= end);
             if between && above && !kept {
-                self.lost(recorded, number, to, shared.is_none());
+                self.lost(recorded, number, shared.is_none());
             }
         }
     }
@@ -261,8 +266,9 @@ impl Judge<'_> {
         }
         let at = self.case.trace.at(birth.position);
         let kept = match (birth.removed, birth.lost) {
-            (_, Some(lost)) => format!("lost at {lost:?}"),
+            (None, Some(lost)) => format!("lost at {lost:?}"),
             (Some(removed), None) => format!("removed at {removed:?}"),
+            (Some(removed), Some(lost)) => format!("removed at {removed:?}, lost at {lost:?}"),
             (None, None) => "in history".to_owned(),
         };
         let (topic, newer) =
@@ -272,7 +278,7 @@ impl Judge<'_> {
     }
 
     /// The client went over to an epoch that does not have this any more.
-    fn lost(&mut self, recorded: &Recorded, number: usize, to: Position, replaced: bool) {
+    fn lost(&mut self, recorded: &Recorded, number: usize, replaced: bool) {
         if self.is_settled(number, None) {
             return;
         }
@@ -285,7 +291,7 @@ impl Judge<'_> {
         if self.may_have_expired(birth, recorded.log) || birth.removed.is_some() {
             return;
         }
-        if !replaced && !self.node_knew(recorded, birth, to) {
+        if !replaced && !self.node_knew(recorded, birth) {
             self.verdict.lost_untold += 1;
             return;
         }
@@ -300,12 +306,12 @@ impl Judge<'_> {
 
     /// Whether the client's node knew of this entry, or that it is lost, before it can have decided
     /// what to tell: before it had heard of the epoch that came after.
-    fn node_knew(&self, recorded: &Recorded, birth: &Birth, to: Position) -> bool {
+    fn node_knew(&self, recorded: &Recorded, birth: &Birth) -> bool {
         let Some(told) = self.case.told.get(recorded.link) else { return false };
         let lost = birth.position;
         let views = self.case.views;
-        let newest = views.number(to.epoch);
-        let heard = told.lineages.iter().find(|(_, l)| views.number(l.epoch) >= newest);
+        let own = views.number(lost.epoch);
+        let heard = told.lineages.iter().find(|(_, l)| views.number(l.epoch) > own);
         let heard = heard.map_or(recorded.at, |(at, _)| *at).max(self.stretch.began);
         let was_there = told
             .positions
@@ -325,12 +331,14 @@ impl Judge<'_> {
         for gap in self.gaps.iter_mut().filter(|gap| gap.covers(birth)) {
             let holds = match gap.reason {
                 GapReason::Trimmed | GapReason::Slow => {
-                    birth.removed.is_some_and(|removed| removed <= recorded.at)
-                        || birth.lost.is_some()
+                    birth.removed.is_some_and(|removed| removed <= gap.at)
                 }
                 GapReason::Epoch => lost,
                 GapReason::Format => birth.newer,
-                GapReason::Outage | GapReason::UnknownId => true,
+                // It stands where the hole is: what is missing behind something that came since, it
+                // does not cover.
+                GapReason::Outage => !gap.closed.contains(&birth.lane.topic),
+                GapReason::UnknownId => true,
                 _ => false,
             };
             gap.used |= holds;

@@ -22,6 +22,7 @@ pub(super) struct Stretch {
     /// What was said to be left out, less what was found missing.
     pub(super) dropped: u64,
     gaps: u64,
+    slow: bool,
     /// A gap `epoch` was told since the last position: it may go back.
     pub(super) told_epoch: bool,
 }
@@ -31,11 +32,11 @@ impl Stretch {
         Self { began, resumed, ..Self::default() }
     }
 
-    pub(super) fn gap(&mut self, reason: GapReason, topics: &[TopicFilter]) {
+    pub(super) fn gap(&mut self, reason: GapReason) {
         self.told_epoch |= reason == GapReason::Epoch;
-        let _ = topics;
         // Completeness speaks of what can be complete.
         self.gaps += u64::from(!matches!(reason, GapReason::Live | GapReason::Slow));
+        self.slow |= reason == GapReason::Slow;
     }
 
     /// The replay ends; says what is wrong with what is said of it.
@@ -53,14 +54,9 @@ impl Stretch {
         if complete && !whole {
             return Some("it is said to be complete, and is not".to_owned());
         }
-        // A gap `slow` may be of live messages, or not.
-        (!complete && whole && self.gaps == 0 && dropped == 0 && !self.slow())
+        // A gap `slow` may be of live messages, or not: it is not counted.
+        (!complete && whole && !self.slow)
             .then(|| "it is said not to be complete, and is".to_owned())
-    }
-
-    fn slow(&self) -> bool {
-        // Of what left the ring unread nothing was counted.
-        true
     }
 }
 
@@ -85,13 +81,10 @@ impl ToldGap {
         Self { reason, topics, at, link, open: true, used: false, closed: BTreeSet::new() }
     }
 
-    /// Whether it speaks of this entry: of its topic, before anything else of it came, and of what
-    /// there was when it was told.
+    /// Whether it speaks of this entry: of its topic, and of what there was when it was told. It may
+    /// stand before messages that are older than what is missing.
     pub(super) fn covers(&self, birth: &Birth) -> bool {
-        let topic = &birth.lane.topic;
-        // A gap may stand before what is older than a lost end of the log.
-        let stands = birth.lost.is_some() || !self.closed.contains(topic);
-        self.open && birth.at <= self.at && stands && self.names(topic)
+        self.open && birth.at <= self.at && self.names(&birth.lane.topic)
     }
 
     pub(super) fn names(&self, topic: &Topic) -> bool {
