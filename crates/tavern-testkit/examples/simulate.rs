@@ -17,21 +17,30 @@ struct Wish {
     seeds: u64,
     /// Ends with the first that fails.
     first: bool,
+    /// Plays short runs.
+    short: bool,
+}
+
+impl Wish {
+    fn run(self, seed: u64) -> Run {
+        let run = Run::new(seed);
+        if self.short { run.short() } else { run }
+    }
 }
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
-        Ok(wish) if wish.seeds == 1 => show(wish.from),
+        Ok(wish) if wish.seeds == 1 => show(wish),
         Ok(wish) => play(wish),
         Err(wrong) => {
-            println!("{wrong}\nsimulate [--seeds N] [--from S] [--first] | --seed S");
+            println!("{wrong}\nsimulate [--seeds N] [--from S] [--short] [--first] | --seed S");
             ExitCode::from(2)
         }
     }
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
-    let mut wish = Wish { from: 0, seeds: 10_000, first: false };
+    let mut wish = Wish { from: 0, seeds: 10_000, first: false, short: false };
     while let Some(arg) = args.next() {
         let mut number = || {
             let text = args.next().ok_or_else(|| format!("{arg} wants a number"))?;
@@ -41,6 +50,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
             "--seeds" => wish.seeds = number()?,
             "--from" => wish.from = number()?,
             "--seed" => (wish.from, wish.seeds) = (number()?, 1),
+            "--short" => wish.short = true,
             "--first" => wish.first = true,
             _ => return Err(format!("{arg} is not known")),
         }
@@ -49,8 +59,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
 }
 
 /// Shows all that happens in one seed.
-fn show(seed: u64) -> ExitCode {
-    let report = Run::new(seed).traced().play();
+fn show(wish: Wish) -> ExitCode {
+    let report = wish.run(wish.from).traced().play();
     println!("{}", report.trace);
     println!("{report}");
     exit(report.wrong.is_empty())
@@ -72,7 +82,7 @@ fn play(wish: Wish) -> ExitCode {
                         return;
                     }
                     // Whoever takes them is there until all are done.
-                    drop(sender.send(Run::new(seed).play()));
+                    drop(sender.send(wish.run(seed).play()));
                 }
             });
         }

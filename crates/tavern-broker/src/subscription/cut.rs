@@ -16,7 +16,7 @@ use crate::backoff::Backoff;
 pub(super) struct Cut(Mutex<Option<Position>>);
 
 impl Cut {
-    fn set(&self, cut: Option<Position>) {
+    pub(super) fn set(&self, cut: Option<Position>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cut;
     }
 

@@ -110,7 +110,14 @@ impl Trip {
                     let lost = lost.is_some() || self.lost_untold(cursor.0.epoch, head);
                     (seq, lost.then_some(GapReason::Epoch))
                 }
-                Place::Beyond { fork } => (fork.min(now), Some(GapReason::Epoch)),
+                Place::Beyond { fork } => {
+                    if cursor.0.epoch == head.position.epoch {
+                        // The client itself proves that the log lost its end; pushes of that may be
+                        // on their way to this node yet.
+                        self.cut.set(Some(head.position));
+                    }
+                    (fork.min(now), Some(GapReason::Epoch))
+                }
                 Place::Unknown => (now, Some(GapReason::Epoch)),
             },
             LastEventId::Publisher(id) => match self.find(id).await {

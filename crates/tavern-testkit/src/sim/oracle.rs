@@ -251,7 +251,7 @@ impl Judge<'_> {
             return;
         }
         let birth = &self.case.archive.births[number];
-        let excused = self.excuse(recorded, birth, cut || birth.lost.is_some());
+        let excused = self.excuse(birth, cut || birth.lost.is_some());
         if excused {
             self.stretch.missing += 1;
             self.verdict.told_missing += 1;
@@ -283,7 +283,7 @@ impl Judge<'_> {
             return;
         }
         let birth = &self.case.archive.births[number];
-        if self.excuse(recorded, birth, true) {
+        if self.excuse(birth, true) {
             self.stretch.missing += 1;
             self.verdict.told_missing += 1;
             return;
@@ -326,7 +326,7 @@ impl Judge<'_> {
     }
 
     /// Whether a gap that was told covers this entry; all that do are justified by it.
-    fn excuse(&mut self, recorded: &Recorded, birth: &Birth, lost: bool) -> bool {
+    fn excuse(&mut self, birth: &Birth, lost: bool) -> bool {
         let mut excused = false;
         for gap in self.gaps.iter_mut().filter(|gap| gap.covers(birth)) {
             let holds = match gap.reason {

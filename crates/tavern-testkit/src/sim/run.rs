@@ -15,6 +15,7 @@ use super::world::World;
 pub struct Run {
     seed: u64,
     traced: bool,
+    short: bool,
     layer: Layer,
 }
 
@@ -27,6 +28,8 @@ pub(super) type Layer = fn(Bus) -> Bus;
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// Whether it was a [short](Run::short) run.
+    pub short: bool,
     /// What was wrong; nothing, if all promises were kept.
     pub wrong: Vec<String>,
     /// Virtual time.
@@ -59,13 +62,20 @@ impl Run {
     /// The run of a seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { seed, traced: false, layer: |bus| bus }
+        Self { seed, traced: false, short: false, layer: |bus| bus }
     }
 
     /// The same, whose trace is kept.
     #[must_use]
     pub const fn traced(mut self) -> Self {
         self.traced = true;
+        self
+    }
+
+    /// A run of a fifth of the length, for tests that are not optimised.
+    #[must_use]
+    pub const fn short(mut self) -> Self {
+        self.short = true;
         self
     }
 
@@ -97,6 +107,9 @@ impl Run {
     async fn playing(self) -> Report {
         let trace = Trace::begin(self.traced);
         let mut world = World::new(self.seed, self.layer, trace.clone());
+        if self.short {
+            world.plan.lasts /= 5;
+        }
         world.play().await;
         let lasted = trace.now();
         let mut verdict = Verdict { wrong: world.wrong.clone(), ..Verdict::default() };
@@ -120,6 +133,7 @@ impl Run {
         let (hash, events, text) = trace.end();
         Report {
             seed: self.seed,
+            short: self.short,
             wrong: verdict.wrong,
             lasted,
             hash,
@@ -143,7 +157,8 @@ impl fmt::Display for Report {
         for wrong in &self.wrong {
             writeln!(f, "{wrong}")?;
         }
-        write!(f, "seed {}: {} wrong; `scripts/simulate --seed {0}`", self.seed, self.wrong.len())?;
+        let (short, wrong) = (if self.short { " --short" } else { "" }, self.wrong.len());
+        write!(f, "seed {}: {wrong} wrong; `scripts/simulate --seed {0}{short}`", self.seed)?;
         write!(f, " shows all that happened ({:016x})", self.hash)
     }
 }

@@ -4,3 +4,5 @@
 mod broken;
 mod engine;
 mod memory;
+#[cfg(feature = "sim")]
+mod simulation;
