@@ -34,6 +34,8 @@ pub(crate) struct Heads {
 struct Calls {
     running: Option<WeakShared<Question>>,
     next: Option<WeakShared<Question>>,
+    /// When the log answered last, whoever had asked.
+    answered: Option<Instant>,
 }
 
 impl Heads {
@@ -62,6 +64,11 @@ impl Heads {
         call.await
     }
 
+    /// When the log answered last, whoever had asked.
+    pub(crate) fn answered(&self) -> Option<Instant> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).answered
+    }
+
     fn call_after(&self, before: Option<Shared<Question>>) -> Shared<Question> {
         let Self { bus, clock, extent, tallies, patience, calls } = self.clone();
         async move {
@@ -80,6 +87,7 @@ impl Heads {
             })?;
             clock.learn(head.now, asked);
             extent.heard(head.position);
+            calls.lock().unwrap_or_else(PoisonError::into_inner).answered = Some(Instant::now());
             Ok(Arc::new(head))
         }
         .boxed()

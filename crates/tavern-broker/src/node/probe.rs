@@ -128,6 +128,12 @@ impl Reader {
         if self.pulse.silent_at().is_some_and(|due| Pulse::is_late(due, now)) {
             return self.pulse.paused(now);
         }
+        if let Some(at) = self.node.heads.answered() {
+            self.pulse.answered_another(at);
+            if self.pulse.silent_at().is_some_and(|due| now < due) {
+                return;
+            }
+        }
         if self.doubt.is_none() {
             self.believe(Some(Doubt::Silent));
         }

@@ -89,6 +89,11 @@ impl Pulse {
         self.asked = None;
     }
 
+    /// The log answered another: who asked meanwhile was still waiting for their turn then.
+    pub(crate) fn answered_another(&mut self, at: Instant) {
+        self.asked = self.asked.map(|asked| asked.max(at));
+    }
+
     /// When the log has been silent for too long, should it not answer until then.
     pub(crate) fn silent_at(&self) -> Option<Instant> {
         self.asked.map(|asked| asked + self.interval.max(LEAST * 2))

@@ -108,3 +108,18 @@ async fn a_log_that_does_not_answer_is_silent_before_two_intervals() {
     pulse.answered();
     assert_eq!(pulse.silent_at(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_answers_others_meanwhile_is_not_silent() {
+    // A question waits for the one before: where a head takes long, two take longer than an interval.
+    let (mut pulse, now) = pulse();
+    pulse.asks(now);
+    pulse.answered_another(now + SECOND * 3 / 5);
+    assert_eq!(pulse.silent_at(), Some(now + SECOND * 8 / 5));
+    // What it answered before proves nothing.
+    pulse.answered_another(now);
+    assert_eq!(pulse.silent_at(), Some(now + SECOND * 8 / 5));
+    pulse.answered();
+    pulse.answered_another(now + SECOND);
+    assert_eq!(pulse.silent_at(), None);
+}
