@@ -9,7 +9,11 @@ import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
 const orders = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const sum = { delivered: 0, twice: 0, disordered: 0, told: 0, cuts: 0, complete: 0, completedMs: null };
+const sum = {
+  delivered: 0, twice: 0, disordered: 0, told: 0, cuts: 0, complete: 0, completedMs: null,
+  // Connections lost without a cut, and clients that are not back at the end.
+  lost: 0, away: 0,
+};
 const clients = [];
 let begun, published, end;
 let latest = 0;
@@ -31,7 +35,10 @@ class Client {
       query: { topic: `drops-${this.topic}` },
     });
     this.socket.on("m", (data) => this.take(data));
-    this.socket.on("disconnect", () => this.back(this.away ?? 100));
+    this.socket.on("disconnect", () => {
+      if (this.away === undefined) sum.lost += 1;
+      this.back(this.away ?? 100);
+    });
     this.socket.io.on("error", () => this.back(100));
     this.connected = new Promise((resolve) => {
       this.socket.on("connect", () => {
@@ -79,6 +86,8 @@ class Client {
     const wire = this.socket.io.engine?.transport?.ws?._socket;
     if (wire) wire.destroy();
     else this.socket.io.engine?.close();
+    // Also where it was not connected at all just now, and hears of nothing.
+    this.back(orders.cut);
   }
 
   back(after) {
@@ -104,6 +113,10 @@ for await (const line of createInterface({ input: process.stdin })) {
     for (const client of clients) client.look();
   } else if (line === "over") {
     if (sum.complete === clients.length) sum.completedMs = Math.max(0, latest - end);
+    sum.away = clients.filter((client) => !client.socket.connected).length;
+    if (sum.lost + sum.away > 0) {
+      console.error(`${sum.lost} connections lost without a cut, ${sum.away} clients not back`);
+    }
     console.log(JSON.stringify(sum));
     process.exit(0);
   }
