@@ -198,6 +198,27 @@ async fn a_log_that_does_not_answer_is_said_within_two_intervals() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_slow_and_asked_by_many_is_not_silent() {
+    // A question waits for the one before: two of them take longer than an interval.
+    let backend = Faulty::new(&engine(Retention::default())).head(|inner, ()| async move {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        inner.head().await
+    });
+    let mut config = probing();
+    config.repair_patience = 5 * SECOND;
+    let broker = Broker::builder().bus(Bus::new(backend)).config(config).build().unwrap();
+    let (mut stream, _) = open(&broker, &["t"]).await;
+    for _ in 0..20 {
+        drop(open(&broker, &["t"]).await);
+        tokio::time::sleep(Duration::from_millis(70)).await;
+    }
+    assert!(broker.readiness().ready, "{:?}", broker.readiness());
+    store(&broker, "t", "x").await;
+    let first = next(&mut stream).await;
+    assert!(matches!(first, Delivery::Message(_)), "it was never in doubt: {first:?}");
+}
+
 fn numbered(n: u32) -> tavern_backend::MessageEnvelope {
     tavern_backend::MessageEnvelope::new("t".try_into().unwrap(), n.to_string())
 }
