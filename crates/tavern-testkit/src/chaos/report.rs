@@ -38,9 +38,9 @@ impl Times {
         let mut reasons = BTreeMap::<String, usize>::new();
         for why in self.hubs.iter().filter_map(|hub| hub.why.as_deref()) {
             // Ports and offsets differ from run to run.
-            let words = why.split(' ').map(|word| {
-                if word.contains("127.0.0.1") { "ADDRESS" } else { word }
-            });
+            let words = why
+                .split(' ')
+                .map(|word| if word.contains("127.0.0.1") { "ADDRESS" } else { word });
             *reasons.entry(words.collect::<Vec<_>>().join(" ")).or_default() += 1;
         }
         let mut reasons = reasons.into_iter().collect::<Vec<_>>();
