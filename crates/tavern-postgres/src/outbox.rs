@@ -101,6 +101,8 @@ impl Mover {
                     return;
                 }
                 Err(failure) => {
+                    // What was seen is still there.
+                    self.whole = None;
                     session.notice(&failure);
                     if self.trouble.as_ref() != Some(&failure.reason) {
                         tracing::warn!(reason = %failure.reason, "the outbox cannot be moved now");
