@@ -52,7 +52,9 @@ async fn what_comes_at_once_is_bounded_in_bytes() {
     let holder = stand.sql().await;
     holder.run("BEGIN; LOCK TABLE tavern.live IN ACCESS EXCLUSIVE MODE").await;
     until("the log is not followed", || async {
-        stand.psql("SELECT count(*) FROM pg_locks WHERE NOT granted").await == "1"
+        let waits = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                     WHERE NOT granted AND query LIKE '%tavern.follow%' AND pid <> pg_backend_pid()";
+        stand.psql(waits).await == "1"
     })
     .await;
     let publisher = tavern_backend::NodeId::random().unwrap();
