@@ -51,6 +51,7 @@ pub mod sim;
 pub mod soak;
 mod stage;
 mod stream;
+mod survival;
 pub mod wait;
 
 pub use cable::{Cable, Cabled, Calls};
@@ -66,3 +67,4 @@ pub use rig::Rig;
 pub use said::Said;
 pub use stage::{Node, Stage};
 pub use stream::SseStream;
+pub use survival::a_stream_survives;

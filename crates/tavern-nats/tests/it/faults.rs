@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use tavern_backend::{Append, Error, FeedEvent, Publication, Published, ReadQuery, Tasks};
+use tavern_backend::{Append, Error, FeedEvent, Publication, Published, ReadQuery};
 use tavern_testkit::engine::{NatsFlavor, NatsOptions};
 use tavern_testkit::say::{filter, message};
 use tavern_testkit::wait::{eventually, within};
-use tavern_testkit::{Client, Stage, publish, publish_all};
+use tavern_testkit::{Client, a_stream_survives, publish, publish_all};
 
 use crate::forwarder::Forwarder;
 use crate::stand::{Stand, keeping, on_both, store, up};
@@ -25,66 +23,25 @@ on_both! {
     what_was_refused_in_the_middle_is_not_overtaken,
 }
 
-/// Two nodes publish, each with a client; `hurt` comes in between, `times` times. Both clients get
-/// everything, once and in the same order, each publisher's messages in the order it gave them.
-async fn a_stream_survives<F>(stage: &Stage, times: u64, hurt: impl Fn() -> F)
-where
-    F: Future<Output = ()>,
-{
-    const MESSAGES: u64 = 600;
-    let nodes = [stage.node().await, stage.node().await];
-    let brokers = [nodes[0].broker(), nodes[1].broker()];
-    let mut clients =
-        [Client::fresh(&brokers[0], &["t/*"]), Client::fresh(&brokers[1], &["t/0", "t/1"])];
-    for client in &mut clients {
-        client.opened().await;
-    }
-    let sent = Arc::new(AtomicU64::new(0));
-    let tasks = Tasks::new();
-    for (n, broker) in brokers.iter().enumerate() {
-        let (broker, sent) = (broker.clone(), Arc::clone(&sent));
-        tasks.spawn(async move {
-            for at in (0..MESSAGES).step_by(10) {
-                let ten = (at..at + 10).map(|m| message(&format!("t/{n}"), format!("{n}:{m}")));
-                publish_all(&broker, ten.collect()).await;
-                sent.fetch_add(10, Ordering::Relaxed);
-            }
-        });
-    }
-    for time in 1..=times {
-        let begun = time * 2 * MESSAGES / (times + 1);
-        eventually("some messages", || sent.load(Ordering::Relaxed) >= begun).await;
-        hurt().await;
-    }
-    let all = usize::try_from(2 * MESSAGES).unwrap();
-    let [one, two] = &mut clients;
-    let (one, two) = tokio::join!(one.texts(all), two.texts(all));
-    within("the publishers end", tasks.close()).await;
-    assert_eq!(one, two, "the same order on both nodes");
-    for n in 0..2 {
-        let mine = format!("{n}:");
-        let theirs: Vec<_> = one.iter().filter_map(|text| text.strip_prefix(&mine)).collect();
-        assert_eq!(theirs, (0..MESSAGES).map(|m| m.to_string()).collect::<Vec<_>>());
-    }
-    stage.close().await;
-}
+/// Messages that each of two nodes publishes while the server is hurt.
+const PUBLISHED: u64 = 600;
 
 async fn killed_servers_lose_nothing(flavor: NatsFlavor) {
     let stand = Stand::start(flavor).await;
-    a_stream_survives(&stand.stage(), 4, || stand.kill_and_start()).await;
+    a_stream_survives(stand.stage(), PUBLISHED, 4, async |_| stand.kill_and_start().await).await;
 }
 
 async fn cut_connections_lose_nothing(flavor: NatsFlavor) {
     let stand = Stand::start(flavor).await;
     let wire = Forwarder::to(stand.server.port()).await;
-    a_stream_survives(&stand.through(wire.port()).stage(), 8, || async { wire.cut() }).await;
+    a_stream_survives(stand.through(wire.port()).stage(), PUBLISHED, 8, async |_| wire.cut()).await;
     assert!(wire.taken() >= 2 * 3 * 8, "{}: all three of both nodes, each time", wire.taken());
 }
 
 async fn frozen_servers_are_waited_for(flavor: NatsFlavor) {
     let stand =
         Stand::start(flavor).await.with(|config| config.timeout = Duration::from_millis(400));
-    a_stream_survives(&stand.stage(), 2, || async {
+    a_stream_survives(stand.stage(), PUBLISHED, 2, async |_| {
         stand.server.pause().unwrap();
         tokio::time::sleep(Duration::from_millis(900)).await;
         stand.server.resume().unwrap();

@@ -5,69 +5,25 @@ mod failover;
 mod pool;
 mod relaxed;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tavern_backend::{Error, HealthWatch, Tasks};
+use tavern_backend::Error;
 use tavern_testkit::say::message;
 use tavern_testkit::wait::{eventually, within};
-use tavern_testkit::{Client, publish, publish_all};
+use tavern_testkit::{Client, a_stream_survives, publish};
 
 use crate::stand::{Stand, sql, until};
 
-/// Two nodes publish, each with a client, and SQL does; `hurt` comes in between, `times` times. Both
-/// clients get everything, once and in the same order, each publisher's messages in the order it
-/// gave them.
-async fn a_stream_survives<F>(stand: &Stand, times: u64, hurt: impl Fn([HealthWatch; 2]) -> F)
-where
-    F: Future<Output = ()>,
-{
-    const MESSAGES: u64 = 400;
-    let stage = stand.stage();
-    let nodes = [stage.node().await, stage.node().await];
-    let brokers = [nodes[0].broker(), nodes[1].broker()];
-    let mut clients =
-        [Client::fresh(&brokers[0], &["t/*"]), Client::fresh(&brokers[1], &["t/0", "t/1"])];
-    for client in &mut clients {
-        client.opened().await;
-    }
-    let sent = Arc::new(AtomicU64::new(0));
-    let tasks = Tasks::new();
-    for (n, broker) in brokers.iter().enumerate() {
-        let (broker, sent) = (broker.clone(), Arc::clone(&sent));
-        tasks.spawn(async move {
-            for at in (0..MESSAGES).step_by(10) {
-                let ten = (at..at + 10).map(|m| message(&format!("t/{n}"), format!("{n}:{m}")));
-                publish_all(&broker, ten.collect()).await;
-                sent.fetch_add(10, Ordering::Relaxed);
-            }
-        });
-    }
-    for time in 1..=times {
-        let begun = time * 2 * MESSAGES / (times + 1);
-        eventually("some messages", || sent.load(Ordering::Relaxed) >= begun).await;
-        hurt(nodes.each_ref().map(|node| node.bus().health())).await;
-    }
-    let all = usize::try_from(2 * MESSAGES).unwrap();
-    let [one, two] = &mut clients;
-    let (one, two) = tokio::join!(one.texts(all), two.texts(all));
-    within("the publishers end", tasks.close()).await;
-    assert_eq!(one, two, "the same order on both nodes");
-    for n in 0..2 {
-        let mine = format!("{n}:");
-        let theirs: Vec<_> = one.iter().filter_map(|text| text.strip_prefix(&mine)).collect();
-        assert_eq!(theirs, (0..MESSAGES).map(|m| m.to_string()).collect::<Vec<_>>());
-    }
-    stage.close().await;
-}
+/// Messages that each of two nodes publishes while the server is hurt.
+const PUBLISHED: u64 = 400;
 
 /// One of them, whichever it is, and now and then all at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn terminated_connections_lose_nothing() {
     let stand = Stand::start().await;
     let (killed, turn) = (AtomicU64::new(0), AtomicU64::new(0));
-    a_stream_survives(&stand, 10, |_| async {
+    a_stream_survives(stand.stage(), PUBLISHED, 10, async |_| {
         let all = turn.fetch_add(1, Ordering::Relaxed) % 4 == 3;
         let gone = format!(
             "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
@@ -88,7 +44,7 @@ async fn terminated_connections_lose_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_and_restarted_server_loses_nothing() {
     let stand = Stand::start().await;
-    a_stream_survives(&stand, 2, |_| async {
+    a_stream_survives(stand.stage(), PUBLISHED, 2, async |_| {
         stand.server.kill().await.unwrap();
         stand.server.start_again().await.unwrap();
     })
@@ -98,19 +54,16 @@ async fn a_killed_and_restarted_server_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_server_is_waited_for() {
     let stand = Stand::start().await.with(|config| config.timeout = Duration::from_millis(500));
-    a_stream_survives(&stand, 2, |nodes| {
-        let server = &stand.server;
-        async move {
-            server.pause().await.unwrap();
-            for node in nodes {
-                eventually("it is noticed", || {
-                    let now = node.get();
-                    !now.up && now.reason.is_some_and(|reason| reason.contains("answer in time"))
-                })
-                .await;
-            }
-            server.resume().unwrap();
+    a_stream_survives(stand.stage(), PUBLISHED, 2, async |nodes| {
+        stand.server.pause().await.unwrap();
+        for node in nodes.each_ref().map(|node| node.bus().health()) {
+            eventually("it is noticed", || {
+                let now = node.get();
+                !now.up && now.reason.is_some_and(|reason| reason.contains("answer in time"))
+            })
+            .await;
         }
+        stand.server.resume().unwrap();
     })
     .await;
 }

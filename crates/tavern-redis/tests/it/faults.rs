@@ -1,66 +1,23 @@
 //! A server that hurts: what it kills, refuses and forgets, while two nodes publish and listen.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tavern_backend::{Error, Tasks};
 use tavern_testkit::engine::RedisOptions;
 use tavern_testkit::say::message;
 use tavern_testkit::wait::{eventually, within};
-use tavern_testkit::{Client, Node, publish, publish_all};
+use tavern_testkit::{Client, Node, a_stream_survives, publish, publish_all};
 
 use crate::stand::{Stand, keeping, store, until};
 
-/// Two nodes publish, each with a client; `hurt` comes in between, `times` times. Both clients get
-/// everything, once and in the same order, each publisher's messages in the order it gave them.
-async fn a_stream_survives<F>(stand: &Stand, times: u64, hurt: impl Fn() -> F)
-where
-    F: Future<Output = ()>,
-{
-    const MESSAGES: u64 = 600;
-    let stage = stand.stage();
-    let nodes = [stage.node().await, stage.node().await];
-    let brokers = [nodes[0].broker(), nodes[1].broker()];
-    let mut clients =
-        [Client::fresh(&brokers[0], &["t/*"]), Client::fresh(&brokers[1], &["t/0", "t/1"])];
-    for client in &mut clients {
-        client.opened().await;
-    }
-    let sent = Arc::new(AtomicU64::new(0));
-    let tasks = Tasks::new();
-    for (n, broker) in brokers.iter().enumerate() {
-        let (broker, sent) = (broker.clone(), Arc::clone(&sent));
-        tasks.spawn(async move {
-            for at in (0..MESSAGES).step_by(10) {
-                let ten = (at..at + 10).map(|m| message(&format!("t/{n}"), format!("{n}:{m}")));
-                publish_all(&broker, ten.collect()).await;
-                sent.fetch_add(10, Ordering::Relaxed);
-            }
-        });
-    }
-    for time in 1..=times {
-        let begun = time * 2 * MESSAGES / (times + 1);
-        eventually("some messages", || sent.load(Ordering::Relaxed) >= begun).await;
-        hurt().await;
-    }
-    let all = usize::try_from(2 * MESSAGES).unwrap();
-    let [one, two] = &mut clients;
-    let (one, two) = tokio::join!(one.texts(all), two.texts(all));
-    within("the publishers end", tasks.close()).await;
-    assert_eq!(one, two, "the same order on both nodes");
-    for n in 0..2 {
-        let mine = format!("{n}:");
-        let theirs: Vec<_> = one.iter().filter_map(|text| text.strip_prefix(&mine)).collect();
-        assert_eq!(theirs, (0..MESSAGES).map(|m| m.to_string()).collect::<Vec<_>>());
-    }
-    stage.close().await;
-}
+/// Messages that each of two nodes publishes while the server is hurt.
+const PUBLISHED: u64 = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_pubsub_connections_lose_nothing() {
     let stand = Stand::start().await;
     let killed = AtomicU64::new(0);
-    a_stream_survives(&stand, 5, || async {
+    a_stream_survives(stand.stage(), PUBLISHED, 5, async |_| {
         let two = until("two feeds", || async {
             stand
                 .server
@@ -84,7 +41,7 @@ async fn killed_pubsub_connections_lose_nothing() {
 async fn killed_ordinary_connections_lose_nothing() {
     let stand = Stand::start().await;
     let killed = AtomicU64::new(0);
-    a_stream_survives(&stand, 5, || async {
+    a_stream_survives(stand.stage(), PUBLISHED, 5, async |_| {
         let gone = stand.say(&["CLIENT", "KILL", "TYPE", "normal"]).await;
         killed.fetch_add(gone.parse().unwrap(), Ordering::Relaxed);
     })
@@ -95,7 +52,7 @@ async fn killed_ordinary_connections_lose_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_flush_is_not_noticed() {
     let stand = Stand::start().await;
-    a_stream_survives(&stand, 20, || async {
+    a_stream_survives(stand.stage(), PUBLISHED, 20, async |_| {
         stand.say(&["SCRIPT", "FLUSH"]).await;
     })
     .await;
@@ -106,7 +63,7 @@ async fn a_server_that_sleeps_is_waited_for() {
     let stand =
         Stand::start_with(RedisOptions::default().with_config("enable-debug-command yes")).await;
     let stand = stand.with(|config| config.timeout = std::time::Duration::from_millis(300));
-    a_stream_survives(&stand, 2, || async {
+    a_stream_survives(stand.stage(), PUBLISHED, 2, async |_| {
         let mut conn = stand.server.connect().await.unwrap();
         conn.call(&["DEBUG", "SLEEP", "0.8"]).await.unwrap();
     })
@@ -118,7 +75,7 @@ async fn a_server_that_sleeps_is_waited_for() {
 async fn a_busy_server_is_waited_for() {
     let stand = Stand::start_with(RedisOptions::default().with_config("lua-time-limit 20")).await;
     let stand = stand.with(|config| config.timeout = std::time::Duration::from_millis(300));
-    a_stream_survives(&stand, 2, || async {
+    a_stream_survives(stand.stage(), PUBLISHED, 2, async |_| {
         let mut conn = stand.server.connect().await.unwrap();
         conn.send(&["EVAL", "while true do end", "0"]).await.unwrap();
         until("the server is busy", || async {
